@@ -1,0 +1,1 @@
+"""The public Python names of Aetheris, and nothing else."""

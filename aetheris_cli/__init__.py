@@ -1,0 +1,1 @@
+"""Aetheris: runtime, command line and SDK in one distribution."""
