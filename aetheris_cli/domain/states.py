@@ -71,7 +71,7 @@ class AttemptState(StrEnum):
     UNKNOWN = "unknown"
 
 
-class IllegalTransition(Exception):  # noqa: N818 - the name says what happened
+class IllegalTransition(Exception):
     """A move that no table lists. It is a bug in Aetheris; the state stays as it was."""
 
     def __init__(self, old: StrEnum, new: StrEnum) -> None:

@@ -1,0 +1,57 @@
+"""Durations as people write them, and how long to wait before the next attempt."""
+
+import re
+from typing import Final
+
+import msgspec
+
+from aetheris_cli.domain.errors import UsageError
+
+_UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?", re.ASCII)
+_LONGEST_MS: Final = 366 * 100 * 86_400_000
+
+
+def duration_ms(value: str | float, what: str = "the duration") -> int:
+    """Read `30s`, `1.5h`, `250ms`, or a number of seconds, as milliseconds.
+
+    Raises UsageError for anything else, negative values, and more than a hundred years.
+    """
+    match = _DURATION.fullmatch(str(value).strip()) if not isinstance(value, bool) else None
+    if match is None:
+        raise UsageError(
+            f"{what} {str(value)[:80]!r} is not a duration",
+            why="a duration is a number and one of ms, s, m, h, d",
+            fix="write for example 30s, 5m or 1.5h",
+        )
+    ms = round(float(match[1]) * _UNITS_MS[match[2] or "s"])
+    if ms > _LONGEST_MS:
+        raise UsageError(f"{what} {str(value)[:80]!r} is too long", why="the limit is 100 years")
+    return ms
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """How often a call is tried, and how long to wait in between.
+
+    `max` counts all attempts. The wait before attempt n + 1 is drawn between zero and
+    `base * factor ** (n - 1)`, at most `cap` (full jitter; Brooker, AWS Architecture Blog, 2015).
+    Times are seconds.
+    """
+
+    max: int = 1
+    base: float = 0.5
+    factor: float = 2.0
+    cap: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.max < 1 or self.base < 0 or self.factor < 1 or self.cap < 0:
+            raise UsageError(
+                f"{self} is not a retry policy",
+                why="max is at least 1, base and cap at least 0, factor at least 1",
+            )
+
+    def wait_ms(self, attempts_made: int, chance: float) -> int:
+        """Give the wait after `attempts_made` attempts; `chance` is uniform in [0, 1)."""
+        # The exponent is bounded so that a float cannot overflow.
+        ceiling = min(self.cap, self.base * self.factor ** min(attempts_made - 1, 64))
+        return round(1_000 * ceiling * chance)
