@@ -32,7 +32,7 @@ def canonical(value: Any, what: str = "payload") -> bytes:  # noqa: ANN401
 
     `what` is how the error calls the value, for example "the result of tool charge".
     """
-    if value == {} and type(value) is dict:
+    if type(value) is dict and not value:
         return _EMPTY
     _check(value, what, 0)
     try:
@@ -117,7 +117,7 @@ def parse(text: str | bytes, what: str = "payload") -> Any:  # noqa: ANN401
         raise InvalidPayload(
             f"{what} is not JSON", why=str(error), fix="check the quotes around it"
         ) from None
-    _check(value, what, 0)
+    canonical(value, what)
     return value
 
 

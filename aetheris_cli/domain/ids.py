@@ -57,7 +57,7 @@ def child_id(parent_call: CallId) -> JobId:
 def split_call(text: str) -> tuple[JobId, StepId]:
     """Take a call id or an approval id apart. Raises UsageError when it is neither."""
     head, dot, step = text.partition(".")
-    if not dot or not step:
+    if not head or not dot or not step:
         raise UsageError(
             f"{text[:80]!r} is not the id of a call or an approval",
             why="such an id is a job id, a dot and the place of the step",

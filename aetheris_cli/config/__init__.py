@@ -1,0 +1,1 @@
+"""Strict configuration: files and environment to frozen specs, read when called."""

@@ -1,0 +1,297 @@
+"""The fold: what a job's events add up to.
+
+One function reads events in order and gives a `History`: the steps with their attempts, the
+signals that wait, the decisions. The engine resumes from it, every screen is drawn from it,
+and the ledger's list of calls is a part of it. It raises nothing on a strange order: what the
+events say is what it shows; `verify` judges.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from aetheris_cli.domain import events as ev
+from aetheris_cli.domain.events import NONE, AnyEvent, Command, Error
+from aetheris_cli.domain.states import AttemptState, CallState, JobState, StepState
+
+
+class Attempt(msgspec.Struct):
+    """One dispatch of a call."""
+
+    n: int
+    epoch: int
+    worker: str
+    status: AttemptState
+    started_at: int
+    finished_at: int = 0
+    error: Error | None = None
+
+
+class Settlement(msgspec.Struct):
+    """How a person ended a call that was in doubt."""
+
+    verdict: str
+    by: str
+    reason: str
+    at: int
+
+
+class Step(msgspec.Struct):
+    """One node of the job's graph: a call or a wait, and how it stands."""
+
+    id: str
+    kind: str
+    """call, approval, signal, timer, child or value."""
+    name: str
+    digest: str = ""
+    state: StepState = StepState.RUNNING
+    after: tuple[str, ...] = ()
+    started_at: int = 0
+    finished_at: int = 0
+    done_seq: int = 0
+    """The event that gave the step its outcome; 0 while it has none."""
+    value: Raw = NONE
+    """The outcome: a result, a signal, a child's output; JSON bytes."""
+    error: Error | None = None
+    until: int = 0
+    """When a wait, or the pause before the next attempt, ends by itself; 0: never."""
+    last_seq: int = 0
+    by: str = ""
+    """Who decided an approval."""
+    approved: bool = False
+    comment: str = ""
+    role: str = ""
+    # of calls alone
+    effect: str = ""
+    args: Raw = NONE
+    schema: str = ""
+    key: str = ""
+    rule: str = ""
+    call: CallState | None = None
+    attempts: list[Attempt] = msgspec.field(default_factory=list)
+    settled: Settlement | None = None
+    evidence: list[ev.CallEvidence] = msgspec.field(default_factory=list)
+    first_intent_at: int = 0
+    last_intent_at: int = 0
+    child: str = ""
+    source: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether the step has an outcome."""
+        return self.done_seq > 0
+
+
+class History(msgspec.Struct):
+    """Everything the events of one job add up to."""
+
+    submitted: ev.JobSubmitted | None = None
+    status: JobState = JobState.QUEUED
+    steps: dict[str, Step] = msgspec.field(default_factory=dict)
+    completed: list[str] = msgspec.field(default_factory=list)
+    """Steps in the order in which their outcomes were recorded."""
+    signals: list[ev.SignalReceived] = msgspec.field(default_factory=list)
+    """Received and not consumed yet, oldest first."""
+    signal_keys: set[str] = msgspec.field(default_factory=set)
+    logs: set[str] = msgspec.field(default_factory=set)
+    """The places that have logged already."""
+    parked: ev.JobParked | None = None
+    ended: ev.JobSucceeded | ev.JobFailed | ev.JobCancelled | None = None
+    worker: str = ""
+    epoch: int = 0
+    deaths: int = 0
+    """Worker deaths since the last recorded progress."""
+    version: str = ""
+    seq: int = 0
+
+    def call(self, step: str) -> Step | None:
+        """Give the call that `step` makes, if it makes one."""
+        found = self.steps.get(step)
+        return found if found is not None and found.call is not None else None
+
+    def open_calls(self) -> list[Step]:
+        """Give the calls without an outcome, oldest first."""
+        return [step for step in self.steps.values() if step.call is not None and not step.done]
+
+
+def fold(lines: Iterable[AnyEvent], into: History | None = None) -> History:
+    """Add `lines` to `into` (a new history when None) and give it back."""
+    history = History() if into is None else into
+    for event in lines:
+        history.seq = event.seq
+        history.epoch = max(history.epoch, event.epoch)
+        if event.step:
+            _step_event(history, event)
+        else:
+            _job_event(history, event)
+    return history
+
+
+def _job_event(history: History, event: AnyEvent) -> None:
+    match event:
+        case ev.JobSubmitted():
+            history.submitted = event
+        case ev.JobClaimed():
+            history.status, history.worker = JobState.RUNNING, event.worker
+            history.version = event.version
+            history.parked = None
+        case ev.JobQueued():
+            history.status, history.worker = JobState.QUEUED, ""
+            if event.reason == "worker_died":
+                history.deaths += 1
+            elif event.reason == "resumed":
+                history.deaths = 0
+        case ev.JobParked():
+            history.status, history.worker, history.parked = JobState.PARKED, "", event
+        case ev.JobSucceeded() | ev.JobFailed() | ev.JobCancelled():
+            history.status, history.worker, history.ended = _ENDS[type(event)], "", event
+            history.parked = None
+        case ev.SignalReceived():
+            history.signals.append(event)
+            if event.key:
+                history.signal_keys.add(event.key)
+        case _:
+            pass  # an event of a later version without a step changes nothing here
+
+
+_ENDS: Final = {
+    ev.JobSucceeded: JobState.SUCCEEDED,
+    ev.JobFailed: JobState.FAILED,
+    ev.JobCancelled: JobState.CANCELLED,
+}
+
+
+def _step_event(history: History, event: AnyEvent) -> None:  # noqa: C901, PLR0912 - one case an event
+    step = history.steps.get(event.step)
+    if isinstance(event, ev.LogWritten):
+        history.logs.add(event.step)
+        return
+    if step is None:
+        step = history.steps[event.step] = _new_step(event)
+    step.last_seq = event.seq
+    match event:
+        case ev.CallIntended():
+            _intended(history, step, event)
+        case ev.CallSucceeded():
+            _attempt_ended(history, step, event, AttemptState.SUCCEEDED, None)
+            step.value, step.source = event.result, event.source
+            _done(history, step, event, StepState.SUCCEEDED)
+            step.call, step.error = CallState.SUCCEEDED, None
+        case ev.CallFailed():
+            _attempt_ended(history, step, event, AttemptState(event.outcome), event.error)
+            step.error, step.source = event.error, event.source
+            step.call = CallState.FAILED
+            _done(history, step, event, StepState.FAILED)
+        case ev.CallRetrying():
+            _attempt_ended(history, step, event, AttemptState(event.outcome), event.error)
+            step.error, step.until, step.state = event.error, event.next_at, StepState.WAITING
+        case ev.CallInDoubt():
+            _attempt_ended(history, step, event, AttemptState.UNKNOWN, event.error)
+            step.error, step.call = event.error, CallState.IN_DOUBT
+            step.state = StepState.WAITING
+        case ev.CallSettled():
+            _settled(history, step, event)
+        case ev.CallEvidence():
+            step.evidence.append(event)
+        case ev.ApprovalDecided():
+            step.approved, step.by, step.comment = event.approved, event.actor, event.comment
+            step.value = event.value
+            if event.by_expiry:
+                step.by = "expiry"
+            _done(history, step, event, StepState.SUCCEEDED)
+        case ev.SignalConsumed():
+            _signal_consumed(history, step, event)
+        case ev.TimerFired():
+            _done(history, step, event, StepState.SUCCEEDED)
+        case ev.ChildFinished():
+            step.value, step.error = event.output, event.error
+            good = event.status == JobState.SUCCEEDED
+            _done(history, step, event, StepState.SUCCEEDED if good else StepState.FAILED)
+        case ev.ValueRecorded():
+            step.value = event.value
+            _done(history, step, event, StepState.SUCCEEDED)
+        case _:
+            pass  # the events that open a step are read by _new_step
+
+
+def _new_step(event: AnyEvent) -> Step:
+    step = Step(id=event.step, kind="call", name="", started_at=event.at)
+    match event:
+        case Command():
+            step.name, step.effect, step.digest = event.tool, event.effect, event.digest
+            step.args, step.schema, step.key = event.args, event.schema, event.key
+            step.after, step.rule, step.call = event.after, event.rule, CallState.INTENDED
+            if event.started_at:
+                step.started_at = event.started_at
+        case ev.ApprovalRequested():
+            step.kind, step.name, step.args = "approval", event.title, event.details
+            step.digest, step.role, step.until = event.digest, event.role, event.expires_at
+            step.after, step.state = event.after, StepState.WAITING
+        case ev.SignalAwaited():
+            step.kind, step.name, step.until = "signal", event.name, event.until
+            step.after, step.state = event.after, StepState.WAITING
+        case ev.TimerSet():
+            step.kind, step.until, step.after = "timer", event.until, event.after
+            step.name, step.state = f"{event.ms} ms", StepState.WAITING
+        case ev.ChildStarted():
+            step.kind, step.name, step.child = "child", event.agent, event.child
+            step.digest, step.after, step.state = event.digest, event.after, StepState.WAITING
+        case ev.ValueRecorded():
+            step.kind, step.name = "value", f"{event.kind} {event.name}".strip()
+        case _:
+            step.kind = "unknown"
+    return step
+
+
+def _intended(history: History, step: Step, event: ev.CallIntended) -> None:
+    step.attempts.append(Attempt(event.n, event.epoch, history.worker, AttemptState.SENT, event.at))
+    step.first_intent_at = step.first_intent_at or event.at
+    step.last_intent_at = event.at
+    step.call, step.state, step.until = CallState.INTENDED, StepState.RUNNING, 0
+
+
+def _attempt_ended(
+    history: History, step: Step, event: Command, status: AttemptState, error: Error | None
+) -> None:
+    if step.attempts and step.attempts[-1].n == event.n:
+        attempt = step.attempts[-1]
+    elif event.started_at:
+        attempt = Attempt(event.n, event.epoch, history.worker, status, event.started_at)
+        step.attempts.append(attempt)
+    else:
+        return
+    if attempt.status is AttemptState.SENT or status is AttemptState.SUCCEEDED:
+        attempt.status, attempt.error = status, error
+        attempt.finished_at = event.at
+
+
+def _settled(history: History, step: Step, event: ev.CallSettled) -> None:
+    step.settled = Settlement(event.verdict, event.actor, event.reason, event.at)
+    if event.verdict == "happened":
+        step.value, step.call, step.error = event.result, CallState.SUCCEEDED, None
+        _done(history, step, event, StepState.SUCCEEDED)
+    elif event.verdict == "fail" or history.ended is not None:
+        step.call = CallState.FAILED
+        _done(history, step, event, StepState.FAILED)
+    else:
+        step.call, step.state = CallState.INTENDED, StepState.WAITING
+
+
+def _signal_consumed(history: History, step: Step, event: ev.SignalConsumed) -> None:
+    found = next((one for one in history.signals if one.seq == event.received), None)
+    if found is None:
+        step.error = Error("timed_out", f"no signal {step.name!r} in time")
+        _done(history, step, event, StepState.FAILED)
+        return
+    history.signals.remove(found)
+    step.value, step.by = found.value, found.actor
+    _done(history, step, event, StepState.SUCCEEDED)
+
+
+def _done(history: History, step: Step, event: AnyEvent, state: StepState) -> None:
+    if step.done_seq == 0:
+        history.completed.append(step.id)
+    step.done_seq, step.finished_at, step.state, step.until = event.seq, event.at, state, 0
+    history.deaths = 0

@@ -1,0 +1,1 @@
+"""The runtime: contexts, runs, the ledger, the worker. It reaches adapters only through ports."""

@@ -1,0 +1,1 @@
+"""What the rooms above need of the rooms below: protocols and failpoints."""

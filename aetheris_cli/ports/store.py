@@ -1,0 +1,106 @@
+"""What the engine and the operations need of a store. Times are milliseconds since 1970."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from aetheris_cli.domain.changes import Change, Delivery, NewJob
+from aetheris_cli.domain.events import AnyEvent
+from aetheris_cli.domain.records import InboxRow, JobRow, Question, WorkerRow
+from aetheris_cli.domain.wishes import Receipt
+
+
+class Refused(NamedTuple):
+    """Changes of one job that were not written: fenced, or (stale) to be made anew."""
+
+    stale: bool
+    changes: list[Change]
+
+
+class Filter(NamedTuple):
+    """Which jobs to list, newest first."""
+
+    statuses: tuple[str, ...] = ()
+    agent: str = ""
+    label: tuple[str, str] | None = None
+    since: int = 0
+    before: int = 2**62
+    """Only jobs whose number is below this: the cursor."""
+    limit: int = 50
+
+
+class Store(Protocol):
+    """Where jobs live. Every write is durable when its method returns."""
+
+    url: str
+    lock_dir: str
+    """The id of the directory that holds the workers' locks; empty: there is none."""
+
+    def commit(
+        self,
+        changes: Sequence[Change],
+        now: int,
+        reply: Callable[[list[Refused] | None, BaseException | None], None],
+    ) -> None:
+        """Write the changes whose guards hold; `reply` is called, on any thread, when durable."""
+
+    async def submit(self, new: NewJob, now: int) -> tuple[JobRow, bool]:
+        """Create a job, or find the one with the same key."""
+
+    async def claim(
+        self, worker: str, limit: int, now: int, agents: frozenset[str] | None, only: str = ""
+    ) -> list[JobRow]:
+        """Give ready jobs to a worker."""
+
+    async def deliver(self, wish: Delivery, now: int) -> Receipt:
+        """Put a wish into a job's inbox; act on it when nobody owns the job."""
+
+    async def register(self, worker: WorkerRow) -> None:
+        """Begin a worker's lease."""
+
+    async def beat(self, worker: str, now: int, expires_at: int) -> bool:
+        """Prolong a lease; False when it is gone."""
+
+    async def end_worker(self, worker: str, status: str, now: int) -> list[JobRow]:
+        """End a lease and queue its jobs again."""
+
+    async def job(self, job_id: str) -> JobRow:
+        """Give a job by its whole id. Raises NotFound."""
+
+    async def find(self, text: str) -> JobRow:
+        """Give a job by id, by unique beginning of one, or `@last`."""
+
+    async def jobs(self, wanted: Filter) -> list[JobRow]:
+        """List jobs, newest first."""
+
+    async def events(self, no: int, after: int = 0, limit: int = 2**62) -> list[AnyEvent]:
+        """Give events of a job, large payloads in place."""
+
+    async def lines(self, no: int, after: int, limit: int) -> list[tuple[int, str, bytes]]:
+        """Give the stored lines of a job: seq, body, hash."""
+
+    async def inbox(self, no: int, after: int = 0) -> list[InboxRow]:
+        """Give the wishes of a job's inbox after a number."""
+
+    async def unread(self, worker: str) -> list[int]:
+        """Give the numbers of a worker's jobs that have something unread in their inbox."""
+
+    async def questions(self, no: int) -> list[Question]:
+        """Give what one job waits for."""
+
+    async def open_questions(self, limit: int) -> list[tuple[JobRow, Question]]:
+        """Give what waits for a person, oldest first, of all jobs."""
+
+    async def workers(self, *, all_of_them: bool = False) -> list[WorkerRow]:
+        """Give the workers that hold a lease, or also the former ones."""
+
+    async def due(self) -> int:
+        """Give the earliest time at which a queued or parked job can be claimed; 0: none."""
+
+    async def counts(self) -> dict[str, int]:
+        """Count the jobs of each status."""
+
+    async def version(self) -> Any:  # noqa: ANN401 - an opaque token
+        """Give a token that changes when another process writes."""
+
+    async def close(self) -> None:
+        """End the threads and let go of the file."""

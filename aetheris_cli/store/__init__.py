@@ -1,0 +1,1 @@
+"""The store: operations as statements, and the database that runs them."""

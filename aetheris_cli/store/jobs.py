@@ -1,0 +1,307 @@
+"""Operations on job rows: create, claim, deliver, and what they share.
+
+While a job is owned, everybody else writes to its inbox. When nobody owns it, the wish is
+written to the inbox just the same (so that "already decided" can be seen for ever) and taken
+into the history at once, by the same function that its owner would have used.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from aetheris_cli.domain import chain, wishes
+from aetheris_cli.domain import events as ev
+from aetheris_cli.domain.changes import Delivery, NewJob
+from aetheris_cli.domain.errors import Bug, Conflict, NotFound
+from aetheris_cli.domain.events import AnyEvent
+from aetheris_cli.domain.history import History, fold
+from aetheris_cli.domain.records import InboxRow, JobRow, Question
+from aetheris_cli.domain.states import JOB, JOB_ENDED, JobState, advance
+from aetheris_cli.store.requests import Many, Op, Q
+
+_EVERYTHING = 2**62
+
+
+def as_job(row: Sequence[Any]) -> JobRow:
+    """Read a row of the table."""
+    job = JobRow(*row)
+    job.status = JobState(job.status)
+    return job
+
+
+def by_no(no: int) -> Op[JobRow]:
+    """Give the job of that number, which must exist."""
+    rows = yield Q("job_by_no", {"no": no})
+    if not rows:
+        raise Bug(f"job number {no} is gone", why="jobs are never deleted while they run")
+    return as_job(rows[0])
+
+
+def by_id(job_id: str) -> Op[JobRow]:
+    """Give the job of that id. Raises NotFound."""
+    rows = yield Q("job_by_id", {"id": job_id})
+    if not rows:
+        raise NotFound(
+            f"there is no job {job_id}",
+            why="this store has never held it",
+            fix="`aetheris jobs` lists what there is",
+        )
+    return as_job(rows[0])
+
+
+def save(row: JobRow) -> Op[None]:
+    """Write the row back."""
+    yield Q("patch_job", msgspec.structs.asdict(row) | {"status": str(row.status)})
+
+
+def append(row: JobRow, new: Sequence[AnyEvent]) -> Op[None]:
+    """Seal `new` to the history of a job that nobody owns, inside the transaction that saw so."""
+    sealed = chain.seal(row.seq, row.head, row.epoch, new)
+    if not sealed.lines:
+        return
+    yield Many("append_events", [(row.no, *line) for line in sealed.lines])
+    if sealed.payloads:
+        yield Many("keep_payloads", [(key, data.decode()) for key, data in sealed.payloads])
+    row.seq, row.head = sealed.lines[-1].seq, sealed.lines[-1].hash
+
+
+def insert(new: NewJob, now: int) -> Op[JobRow]:
+    """Create a job; if its id exists already, give that one."""
+    event = new.event
+    rows = yield Q("job_by_id", {"id": new.id})
+    if rows:
+        return as_job(rows[0])
+    event.at = event.at or now
+    row = JobRow(
+        no=0,
+        id=new.id,
+        agent=event.agent,
+        version=event.version,
+        status=JobState.QUEUED,
+        parked="",
+        priority=event.priority,
+        queue=event.queue,
+        run_at=event.run_at,
+        wake_at=0,
+        worker="",
+        epoch=0,
+        seq=0,
+        head=chain.genesis(new.id),
+        inbox_seq=0,
+        inbox_done=0,
+        parent=event.parent,
+        root=event.root or new.id,
+        key=event.key,
+        retry_of=event.retry_of,
+        created_at=event.at,
+        started_at=0,
+        finished_at=0,
+        ended_seq=0,
+    )
+    found = yield Q("insert_job", msgspec.structs.asdict(row) | {"status": "queued"})
+    row.no = found[0][0]
+    yield from append(row, [event])
+    for name, value in event.labels.items():
+        yield Q("insert_label", {"name": name, "value": value, "job_no": row.no})
+    if new.run_here:
+        yield from claim_row(row, new.run_here, now)
+    yield from save(row)
+    return row
+
+
+def submit(new: NewJob, now: int) -> Op[tuple[JobRow, bool]]:
+    """Create a job, or give the one that has the same key; the bool says whether it is new.
+
+    Raises Conflict when the key was used with another agent or input.
+    """
+    if new.event.key:
+        rows = yield Q("job_by_key", {"key": new.event.key})
+        if rows:
+            row = as_job(rows[0])
+            first = yield from events_after(row.no, 0, 1)
+            _same_submission(first[0], new.event, row)
+            return row, False
+    row = yield from insert(new, now)
+    return row, True
+
+
+def _same_submission(old: AnyEvent, new: ev.JobSubmitted, row: JobRow) -> None:
+    if isinstance(old, ev.JobSubmitted) and (
+        (old.agent, old.message, bytes(old.input)) == (new.agent, new.message, bytes(new.input))
+    ):
+        return
+    raise Conflict(
+        f"the key {new.key!r} belongs to job {row.id}",
+        why="that job was submitted with another agent, message or input",
+        fix="use another key, or submit the same again",
+        job=row.id,
+    )
+
+
+def claim_row(row: JobRow, worker: str, now: int) -> Op[None]:
+    """Make `worker` the owner of an unowned job in memory and history; the caller saves it."""
+    row.status = advance(JOB, row.status, JobState.RUNNING)
+    row.worker, row.epoch = worker, row.epoch + 1
+    row.parked, row.wake_at = "", 0
+    row.started_at = row.started_at or now
+    yield from append(row, [ev.JobClaimed(at=now, worker=worker)])
+
+
+def claim(
+    worker: str, limit: int, now: int, agents: frozenset[str] | None, only: str = ""
+) -> Op[list[JobRow]]:
+    """Give `worker` up to `limit` jobs that are ready, the most urgent first.
+
+    `agents`: what the worker can run (None: anything). `only`: no job but this id.
+    """
+    alive = yield Q("worker", {"id": worker})
+    if not alive or alive[0][8] != "alive":
+        return []
+    if only:
+        rows = yield Q("job_by_id", {"id": only})
+        ready = [as_job(row) for row in rows]
+    else:
+        due = yield Q("due", {"now": now, "limit": limit})
+        queued = yield Q("claimable", {"now": now, "limit": 4 * limit})
+        ready = [as_job(row) for row in due + queued]
+    claimed: list[JobRow] = []
+    for row in ready:
+        if len(claimed) == limit:
+            break
+        if agents is not None and row.agent not in agents:
+            continue
+        if row.status is JobState.PARKED and 0 < row.wake_at <= now:
+            row.status = advance(JOB, row.status, JobState.QUEUED)
+            yield from append(row, [ev.JobQueued(at=now, reason="woken")])
+        if row.status is not JobState.QUEUED:
+            continue
+        yield from claim_row(row, worker, now)
+        yield from save(row)
+        claimed.append(row)
+    return claimed
+
+
+def put_question(no: int, question: Question) -> Op[None]:
+    """Open a question."""
+    yield Q("ask", msgspec.structs.asdict(question) | {"job_no": no})
+
+
+def deliver(delivery: Delivery, now: int) -> Op[wishes.Receipt]:
+    """Put a wish into a job's inbox, and act on it at once when nobody owns the job.
+
+    The same `dedupe` gives the first wish's receipt again. Raises NotFound, and Conflict when
+    the job is in no state for it.
+    """
+    row = yield from by_id(delivery.job)
+    question = None
+    if delivery.step:
+        found = yield Q("question", {"no": row.no, "step": delivery.step})
+        question = Question(*found[0]) if found else None
+    same = wishes.dedupe(delivery, question)
+    rows = yield Q("inbox_dedupe", {"job_no": row.no, "dedupe": same})
+    if rows:
+        return wishes.Receipt(new=False, first=InboxRow(*rows[0]))
+    wishes.check(row, delivery, question, now)
+    wish = InboxRow(
+        row.inbox_seq + 1, delivery.kind, delivery.step, delivery.actor, now, delivery.body
+    )
+    yield Q(
+        "put_inbox",
+        msgspec.structs.asdict(wish) | {"job_no": row.no, "dedupe": same},
+    )
+    row.inbox_seq = wish.n
+    if row.worker:
+        yield Q("bump_inbox", {"n": wish.n, "done": 0, "no": row.no})
+        return wishes.Receipt(new=True, first=wish, owner=row.worker)
+    row.inbox_done = wish.n
+    yield from _act(row, wish, now)
+    return wishes.Receipt(new=True, first=wish, woken=row.status is JobState.QUEUED)
+
+
+def _act(row: JobRow, wish: InboxRow, now: int) -> Op[None]:
+    """Take a wish into the history of a job that nobody owns."""
+    history = History()
+    if wishes.needs_history(wish):
+        history = yield from whole(row.no)
+    waits = [Question(*found) for found in (yield Q("questions_of", {"no": row.no}))]
+    taken = wishes.take(wish, row, history, waits, now)
+    yield from append(row, taken.events)
+    for question in taken.ask:
+        yield from put_question(row.no, question)
+    for step in taken.answered:
+        yield Q("answered", {"job_no": row.no, "step": step})
+    yield from _move(row, taken, now)
+    yield from save(row)
+    for more in taken.deliver:
+        yield from deliver_quietly(more, now)
+    if row.status in JOB_ENDED:
+        yield from tell_family(row, now)
+
+
+def _move(row: JobRow, taken: wishes.Taken, now: int) -> Op[None]:
+    """Give an unowned job the status that a wish leads to."""
+    if taken.status is not None and taken.status is not row.status:
+        row.status = advance(JOB, row.status, taken.status)
+        row.wake_at = 0
+        if row.status is JobState.QUEUED:
+            row.run_at = 0
+            yield from append(row, [ev.JobQueued(at=now, reason=taken.reason)])
+        elif row.status in JOB_ENDED:
+            row.finished_at, row.ended_seq = now, row.seq
+            yield Q("drop_waits", {"job_no": row.no})
+    if row.status is not JobState.PARKED:
+        row.parked = ""
+    elif taken.parked:
+        row.parked, row.wake_at = taken.parked, 0
+
+
+def deliver_quietly(delivery: Delivery, now: int) -> Op[None]:
+    """Deliver to a job that may have ended meanwhile; then there is nothing to do."""
+    try:
+        yield from deliver(delivery, now)
+    except (Conflict, NotFound):
+        return
+
+
+def tell_family(row: JobRow, now: int) -> Op[None]:
+    """After the end of a job that nobody owned: tell its parent, and cancel its children."""
+    if row.status is JobState.CANCELLED:
+        rows = yield Q("children_of", {"low": f"{row.id}.", "high": f"{row.id}/"})
+        for child in map(as_job, rows):
+            if child.status not in JOB_ENDED:
+                yield from deliver_quietly(wishes.cancel_child(row.id, child.id), now)
+    if row.parent:
+        end = yield from events_after(row.no, row.ended_seq - 1, 1)
+        yield from deliver_quietly(wishes.child_finished(row, end[0]), now)
+
+
+def events_after(no: int, after: int, limit: int) -> Op[list[AnyEvent]]:
+    """Give events of a job, with their large payloads in place."""
+    rows = yield Q("events_of", {"no": no, "after": after, "limit": limit})
+    found = []
+    for _, body, _ in rows:
+        event = ev.decode(body)
+        for field, key in event.refs.items():
+            kept = yield Q("payload", {"digest": key})
+            if kept:
+                setattr(event, field, msgspec.Raw(kept[0][0].encode()))
+        found.append(event)
+    return found
+
+
+def whole(no: int) -> Op[History]:
+    """Fold the whole history of a job."""
+    return fold((yield from events_after(no, 0, _EVERYTHING)))
+
+
+def act_on_unread(row: JobRow, now: int) -> Op[None]:
+    """Take what the former owner has not read from the inbox into the history."""
+    found = yield Q("inbox_after", {"no": row.no, "after": row.inbox_done})
+    for values in found:
+        wish = InboxRow(*values)
+        row.inbox_done = wish.n
+        if row.status in JOB_ENDED and wish.kind not in {"settle", "evidence"}:
+            yield from save(row)
+        else:
+            yield from _act(row, wish, now)

@@ -1,0 +1,126 @@
+"""Migrations: numbered, checksummed files, applied under one exclusive transaction."""
+
+import hashlib
+import re
+import secrets
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from aetheris_cli.domain.errors import NotFound, StoreDamaged, StoreTooNew, StoreUnavailable
+from aetheris_cli.store.sqlite import connect, translate
+from aetheris_cli.store.sqlite_lib import sqlite3
+from aetheris_cli.store.turnstile import Turnstile
+
+APPLICATION_ID: Final = 0x41657468
+"""Stands in the file's header, so that other SQLite files are told apart."""
+
+
+class Migration(NamedTuple):
+    """One step of the schema."""
+
+    number: int
+    name: str
+    text: str
+    checksum: str
+
+
+def known() -> list[Migration]:
+    """Give all migrations in order."""
+    found = []
+    for entry in files("aetheris_cli.store.migrations.sqlite").iterdir():
+        match = re.fullmatch(r"(\d{4})_(\w+)\.sql", entry.name)
+        if match:
+            text = entry.read_text("utf-8")
+            checksum = hashlib.sha256(text.encode()).hexdigest()
+            found.append(Migration(int(match[1]), match[2], text, checksum))
+    return sorted(found)
+
+
+def migrate(path: Path, turnstile: Turnstile, *, create: bool, made_by: str) -> list[str]:
+    """Bring the store at `path` to this version's schema; give the names of what was applied.
+
+    Raises NotFound when there is no file and `create` is false, StoreTooNew, StoreDamaged for
+    a file that is not a store of ours, and what opening raises.
+    """
+    if not create and not path.exists():
+        raise NotFound(
+            f"there is no store at {path}",
+            why="nothing has been submitted there yet",
+            fix="run `aetheris store init`, or name another with --store",
+        )
+    turnstile.enter()
+    try:
+        conn = connect(path, create=create)
+        try:
+            return _apply(conn, path, made_by)
+        except sqlite3.Error as error:
+            raise translate(error, path) from error
+        finally:
+            conn.close()
+    finally:
+        turnstile.leave()
+
+
+def _apply(conn: Any, path: Path, made_by: str) -> list[str]:  # noqa: ANN401
+    version = check(conn, path)
+    todo = [step for step in known() if step.number > version]
+    if not todo:
+        return []
+    conn.execute("BEGIN EXCLUSIVE")
+    try:
+        for step in todo:
+            for statement in _statements(step.text):
+                conn.execute(statement)
+            put = "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)"
+            conn.execute(put, (f"migration.{step.number:04}", step.checksum))
+        conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        conn.execute(f"PRAGMA user_version = {todo[-1].number}")
+        conn.execute(put, ("made_by", made_by))
+        if version == 0:
+            conn.execute(put, ("store_id", secrets.token_hex(16)))
+            conn.execute(put, ("generation", "1"))
+        conn.execute("COMMIT")
+    except BaseException:
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+        raise
+    return [f"{step.number:04}_{step.name}" for step in todo]
+
+
+def check(conn: Any, path: Path) -> int:  # noqa: ANN401
+    """Give the schema version of an open file; refuse what is not ours, newer or altered."""
+    version = int(conn.execute("PRAGMA user_version").fetchone()[0])
+    application = int(conn.execute("PRAGMA application_id").fetchone()[0])
+    tables = int(conn.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+    if application != APPLICATION_ID and (tables or application or version):
+        raise StoreDamaged(
+            f"{path} is an SQLite file of another program",
+            why="it lacks the mark that Aetheris writes into its stores",
+            fix="name another file with --store",
+        )
+    if version == 0:
+        return 0
+    meta = dict(conn.execute("SELECT name, value FROM meta").fetchall())
+    newest = known()[-1].number
+    if version > newest:
+        raise StoreTooNew(
+            f"{path} was made by Aetheris {meta.get('made_by', '(unknown)')}",
+            why=f"its schema is {version}, this version knows {newest}",
+            fix="use that version or a newer one",
+        )
+    for step in known():
+        recorded = meta.get(f"migration.{step.number:04}")
+        if step.number <= version and recorded != step.checksum:
+            raise StoreUnavailable(
+                f"{path} was made with another text of migration {step.number:04}_{step.name}",
+                why="its tables may differ from what this version expects",
+                fix="use the version that made it; `aetheris store check` shows more",
+            )
+    return version
+
+
+def _statements(text: str) -> list[str]:
+    """Split a migration at its semicolons; no migration has one inside a literal."""
+    bare = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--"))
+    return [part.strip() for part in bare.split(";") if part.strip()]

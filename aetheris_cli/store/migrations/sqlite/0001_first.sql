@@ -1,0 +1,114 @@
+-- The first layout. `jobs`, `questions` and the rest are projections; `events`, `payloads` and
+-- `inbox` are the truth.
+
+CREATE TABLE meta (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE jobs (
+    no INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    agent TEXT NOT NULL,
+    version TEXT NOT NULL,
+    status TEXT NOT NULL
+        CHECK (status IN ('queued', 'running', 'parked', 'succeeded', 'failed', 'cancelled')),
+    parked TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    queue TEXT NOT NULL,
+    run_at INTEGER NOT NULL,
+    wake_at INTEGER NOT NULL,
+    worker TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    head BLOB NOT NULL,
+    inbox_seq INTEGER NOT NULL,
+    inbox_done INTEGER NOT NULL,
+    parent TEXT NOT NULL,
+    root TEXT NOT NULL,
+    key TEXT NOT NULL,
+    retry_of TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    started_at INTEGER NOT NULL,
+    finished_at INTEGER NOT NULL,
+    ended_seq INTEGER NOT NULL,
+    CHECK ((status = 'running') = (worker <> '')),
+    CHECK ((status = 'parked') = (parked <> '')),
+    CHECK ((status IN ('succeeded', 'failed', 'cancelled')) = (ended_seq > 0))
+);
+-- One index for each question that is asked often; each holds only the rows it is about.
+CREATE UNIQUE INDEX jobs_key ON jobs (key) WHERE key <> '';
+CREATE INDEX jobs_queued ON jobs (priority DESC, no) WHERE status = 'queued';
+CREATE INDEX jobs_wake ON jobs (wake_at) WHERE status = 'parked' AND wake_at > 0;
+CREATE INDEX jobs_worker ON jobs (worker) WHERE worker <> '';
+CREATE INDEX jobs_unread ON jobs (worker) WHERE worker <> '' AND inbox_seq > inbox_done;
+CREATE INDEX jobs_status ON jobs (status, no);
+CREATE INDEX jobs_parent ON jobs (parent) WHERE parent <> '';
+CREATE INDEX jobs_agent ON jobs (agent, no);
+
+CREATE TABLE job_labels (
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    job_no INTEGER NOT NULL REFERENCES jobs (no),
+    PRIMARY KEY (name, value, job_no)
+) WITHOUT ROWID;
+
+-- Appended in the order of time, not by job: a commit of many jobs then touches few pages.
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY,
+    job_no INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    hash BLOB NOT NULL
+);
+CREATE UNIQUE INDEX events_job ON events (job_no, seq);
+
+CREATE TABLE payloads (
+    digest TEXT PRIMARY KEY,
+    body TEXT NOT NULL
+);
+
+CREATE TABLE inbox (
+    job_no INTEGER NOT NULL REFERENCES jobs (no),
+    n INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    step TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    dedupe TEXT NOT NULL,
+    PRIMARY KEY (job_no, n)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX inbox_dedupe ON inbox (job_no, dedupe) WHERE dedupe <> '';
+
+CREATE TABLE questions (
+    job_no INTEGER NOT NULL REFERENCES jobs (no),
+    step TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    title TEXT NOT NULL,
+    name TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    schema TEXT NOT NULL,
+    role TEXT NOT NULL,
+    until INTEGER NOT NULL,
+    details TEXT NOT NULL,
+    PRIMARY KEY (job_no, step)
+) WITHOUT ROWID;
+CREATE INDEX questions_open ON questions (since)
+    WHERE kind NOT IN ('signal', 'timer', 'child');
+
+CREATE TABLE workers (
+    id TEXT PRIMARY KEY,
+    host TEXT NOT NULL,
+    boot TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    lock_dir TEXT NOT NULL,
+    started_at INTEGER NOT NULL,
+    beat_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('alive', 'stopped', 'dead')),
+    concurrency INTEGER NOT NULL,
+    agents TEXT NOT NULL
+);
+CREATE INDEX workers_alive ON workers (status) WHERE status = 'alive';

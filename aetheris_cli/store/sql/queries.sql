@@ -1,0 +1,183 @@
+-- Every statement of the store, by name. `:rows(n)` stands for many rows of n values each.
+
+-- name: point
+SAVEPOINT inner_point
+
+-- name: undo
+ROLLBACK TO inner_point
+
+-- name: head_jobs
+-- The fence of a commit: moves the heads of many jobs, and only of those that still are ours.
+UPDATE jobs SET seq = v.column5, head = v.column6
+FROM (VALUES :rows(7)) AS v
+WHERE jobs.no = v.column1 AND jobs.worker = v.column2 AND jobs.epoch = v.column3
+    AND jobs.seq = v.column4 AND (v.column7 IS NULL OR jobs.inbox_seq = v.column7)
+
+-- name: patch_job
+UPDATE jobs SET seq = :seq, head = :head, status = :status, parked = :parked, worker = :worker,
+    run_at = :run_at, wake_at = :wake_at, epoch = :epoch, inbox_seq = :inbox_seq,
+    inbox_done = :inbox_done, started_at = :started_at, finished_at = :finished_at,
+    ended_seq = :ended_seq, version = :version
+WHERE no = :no
+
+-- name: append_events
+INSERT INTO events (job_no, seq, body, hash) VALUES :rows(4)
+
+-- name: keep_payloads
+INSERT INTO payloads (digest, body) VALUES :rows(2) ON CONFLICT (digest) DO NOTHING
+
+-- name: job_by_no
+SELECT * FROM jobs WHERE no = :no
+
+-- name: job_by_id
+SELECT * FROM jobs WHERE id = :id
+
+-- name: job_by_key
+SELECT * FROM jobs WHERE key = :key AND key <> ''
+
+-- name: jobs_by_prefix
+SELECT * FROM jobs WHERE id >= :low AND id < :high ORDER BY id LIMIT 11
+
+-- name: last_job
+SELECT * FROM jobs ORDER BY no DESC LIMIT 1
+
+-- name: insert_job
+INSERT INTO jobs (id, agent, version, status, parked, priority, queue, run_at, wake_at, worker,
+    epoch, seq, head, inbox_seq, inbox_done, parent, root, key, retry_of, created_at, started_at,
+    finished_at, ended_seq)
+VALUES (:id, :agent, :version, :status, :parked, :priority, :queue, :run_at, :wake_at, :worker,
+    :epoch, :seq, :head, :inbox_seq, :inbox_done, :parent, :root, :key, :retry_of, :created_at,
+    :started_at, :finished_at, :ended_seq)
+RETURNING no
+
+-- name: insert_label
+INSERT INTO job_labels (name, value, job_no) VALUES (:name, :value, :job_no)
+
+-- name: claimable
+SELECT * FROM jobs WHERE status = 'queued' AND run_at <= :now
+ORDER BY priority DESC, no LIMIT :limit
+
+-- name: due
+SELECT * FROM jobs WHERE status = 'parked' AND wake_at > 0 AND wake_at <= :now
+ORDER BY wake_at LIMIT :limit
+
+-- name: next_due
+SELECT min(wake_at) AS at FROM jobs WHERE status = 'parked' AND wake_at > 0
+
+-- name: next_queued
+SELECT min(run_at) AS at FROM jobs WHERE status = 'queued'
+
+-- name: jobs_of_worker
+SELECT * FROM jobs WHERE worker = :worker AND worker <> ''
+
+-- name: unread_of_worker
+SELECT no FROM jobs WHERE worker = :worker AND worker <> '' AND inbox_seq > inbox_done
+
+-- name: children_of
+SELECT * FROM jobs WHERE parent >= :low AND parent < :high AND parent <> ''
+
+-- name: events_of
+SELECT seq, body, hash FROM events WHERE job_no = :no AND seq > :after ORDER BY seq LIMIT :limit
+
+-- name: event_at
+SELECT seq, body, hash FROM events WHERE job_no = :no AND seq = :seq
+
+-- name: payload
+SELECT body FROM payloads WHERE digest = :digest
+
+-- name: put_inbox
+INSERT INTO inbox (job_no, n, kind, step, actor, at, body, dedupe)
+VALUES (:job_no, :n, :kind, :step, :actor, :at, :body, :dedupe)
+
+-- name: inbox_dedupe
+SELECT n, kind, step, actor, at, body FROM inbox WHERE job_no = :job_no AND dedupe = :dedupe
+    AND dedupe <> ''
+
+-- name: bump_inbox
+UPDATE jobs SET inbox_seq = :n, inbox_done = max(inbox_done, :done) WHERE no = :no
+
+-- name: inbox_after
+SELECT n, kind, step, actor, at, body FROM inbox WHERE job_no = :no AND n > :after ORDER BY n
+
+-- name: ask
+INSERT INTO questions (job_no, step, kind, since, title, name, digest, schema, role, until, details)
+VALUES (:job_no, :step, :kind, :since, :title, :name, :digest, :schema, :role, :until, :details)
+ON CONFLICT (job_no, step) DO UPDATE SET kind = excluded.kind, since = excluded.since,
+    title = excluded.title, name = excluded.name, digest = excluded.digest,
+    schema = excluded.schema, role = excluded.role, until = excluded.until,
+    details = excluded.details
+
+-- name: answered
+DELETE FROM questions WHERE job_no = :job_no AND step = :step
+
+-- name: drop_waits
+-- A job that ended waits for nothing; what stays open is whether a call in doubt happened.
+DELETE FROM questions WHERE job_no = :job_no AND kind <> 'in_doubt'
+
+-- name: questions_of
+SELECT step, kind, since, title, name, digest, schema, role, until, details
+FROM questions WHERE job_no = :no ORDER BY since, step
+
+-- name: question
+SELECT step, kind, since, title, name, digest, schema, role, until, details
+FROM questions WHERE job_no = :no AND step = :step
+
+-- name: questions_open
+SELECT job_no, step, kind, since, title, name, digest, schema, role, until, details
+FROM questions WHERE kind NOT IN ('signal', 'timer', 'child') ORDER BY since LIMIT :limit
+
+-- name: add_worker
+INSERT INTO workers (id, host, boot, pid, lock_dir, started_at, beat_at, expires_at, status,
+    concurrency, agents)
+VALUES (:id, :host, :boot, :pid, :lock_dir, :started_at, :beat_at, :expires_at, :status,
+    :concurrency, :agents)
+
+-- name: beat
+UPDATE workers SET beat_at = :now, expires_at = :expires_at WHERE id = :id AND status = 'alive'
+RETURNING id
+
+-- name: end_worker
+UPDATE workers SET status = :status WHERE id = :id AND status = 'alive'
+RETURNING id
+
+-- name: worker
+SELECT * FROM workers WHERE id = :id
+
+-- name: workers_alive
+SELECT * FROM workers WHERE status = 'alive' ORDER BY started_at
+
+-- name: workers_all
+SELECT * FROM workers ORDER BY started_at DESC LIMIT :limit
+
+-- name: meta
+SELECT value FROM meta WHERE name = :name
+
+-- name: set_meta
+INSERT INTO meta (name, value) VALUES (:name, :value)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value
+
+-- name: count_by_status
+SELECT status, count(*) AS n FROM jobs GROUP BY status
+
+-- name: list_all
+SELECT * FROM jobs WHERE no < :before AND created_at >= :since ORDER BY no DESC LIMIT :limit
+
+-- name: list_by_status
+SELECT * FROM jobs WHERE status = :status AND no < :before AND created_at >= :since
+ORDER BY no DESC LIMIT :limit
+
+-- name: list_by_agent
+SELECT * FROM jobs WHERE agent = :agent AND no < :before AND created_at >= :since
+ORDER BY no DESC LIMIT :limit
+
+-- name: list_by_label
+SELECT jobs.* FROM job_labels CROSS JOIN jobs ON jobs.no = job_labels.job_no
+WHERE job_labels.name = :name AND job_labels.value = :value AND job_no < :before
+    AND created_at >= :since
+ORDER BY job_no DESC LIMIT :limit
+
+-- name: labels_of
+SELECT name, value FROM job_labels WHERE job_no = :no
+
+-- name: data_version
+PRAGMA data_version

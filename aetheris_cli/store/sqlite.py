@@ -1,0 +1,364 @@
+"""The SQLite side of the store: connections, the two threads, transactions, errors.
+
+One thread writes and one reads, each with a connection of its own. The writer takes everything
+that waits into one transaction, each operation under a savepoint, and answers after the commit:
+so many small writes share one fsync, and one that fails takes nothing with it.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Final
+
+from aetheris_cli.domain.errors import (
+    AetherisError,
+    Bug,
+    StoreBusy,
+    StoreDamaged,
+    StoreFailed,
+    StoreFull,
+    StoreUnavailable,
+)
+from aetheris_cli.store import guard
+from aetheris_cli.store.requests import MakeOp, Many, Op, Q
+from aetheris_cli.store.sql import many, queries
+from aetheris_cli.store.sqlite_lib import sqlite3
+from aetheris_cli.store.turnstile import Turnstile
+
+BUSY_MS: Final = 10_000
+_BATCH_OPS: Final = 512
+_CHUNK_VALUES: Final = 448
+"""Values in one statement: past this the gain is gone and the statement cache suffers."""
+
+_PRAGMAS: Final = {
+    "journal_mode": "wal",
+    "synchronous": 2,
+    "foreign_keys": 1,
+    "trusted_schema": 0,
+    "busy_timeout": BUSY_MS,
+    "mmap_size": 0,
+    "wal_autocheckpoint": 2_000,
+    "journal_size_limit": 67_108_864,
+}
+
+
+def connect(path: Path, *, create: bool = False, read_only: bool = False) -> Any:  # noqa: ANN401
+    """Open the file with every setting in force, and read back that it is.
+
+    Raises StoreUnavailable, StoreDamaged, StoreBusy or StoreFull.
+    """
+    mode = "ro" if read_only else "rwc" if create else "rw"
+    try:
+        conn = sqlite3.connect(
+            f"{path.as_uri()}?mode={mode}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+            timeout=BUSY_MS / 1_000,
+        )
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
+    try:
+        for name, wanted in _PRAGMAS.items():
+            if read_only and name == "journal_mode":
+                continue
+            conn.execute(f"PRAGMA {name} = {wanted}")
+            found = conn.execute(f"PRAGMA {name}").fetchone()
+            if found is None or found[0] != wanted:
+                raise StoreUnavailable(
+                    f"{path}: the setting {name} is {found and found[0]!r}, not {wanted!r}",
+                    why="without it a crash could lose what was acknowledged",
+                    fix="put the store on a local disk that is writable",
+                )
+    except sqlite3.Error as error:
+        conn.close()
+        raise translate(error, path) from error
+    except AetherisError:
+        conn.close()
+        raise
+    guard.guard(str(path))
+    return conn
+
+
+_FATAL: Final = {"SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB"}
+
+
+def translate(error: Exception, path: Path, *, at_commit: bool = False) -> AetherisError:
+    """Give the error of ours that an SQLite error amounts to."""
+    name = getattr(error, "sqlite_errorname", None) or ""
+    kind = "_".join(name.split("_")[:2])
+    if kind == "SQLITE_FULL":
+        return StoreFull(
+            f"no room left for the store {path}",
+            why="the disk is full; nothing of this was written",
+            fix="free some space; jobs go on where they were",
+        )
+    if kind in {"SQLITE_BUSY", "SQLITE_LOCKED"}:
+        return StoreBusy(
+            f"the store {path} was busy for {BUSY_MS // 1000} s",
+            why="another program holds it",
+            fix="try again; `aetheris doctor` shows who uses it",
+        )
+    if kind in {"SQLITE_NOTADB", "SQLITE_CORRUPT"} and not at_commit:
+        return StoreDamaged(
+            f"{path} is not a whole SQLite file",
+            why=str(error),
+            fix="restore a backup with `aetheris store restore FILE`, or name another file",
+        )
+    if kind in _FATAL or at_commit:
+        return StoreFailed(
+            f"the store {path} failed: {error}",
+            why="whether the last commit is durable is unknown, so nothing more is written",
+            fix="check the disk, then start again: what is durable is found and goes on",
+        )
+    if kind in {"SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH"}:
+        return StoreUnavailable(
+            f"the store {path} cannot be opened for writing"
+            if kind == "SQLITE_READONLY"
+            else f"the store {path} cannot be opened",
+            why=f"{error} (check that the file and its folder exist and are yours)",
+            fix="name another store with --store, or mend the permissions",
+        )
+    return Bug(f"the store refused a statement: {error}", why=name or type(error).__name__)
+
+
+def run(conn: Any, op: Op[Any]) -> Any:  # noqa: ANN401
+    """Run one operation to its end on `conn` and give its result."""
+    answer: Any = None
+    try:
+        while True:
+            request = op.send(answer)
+            if isinstance(request, Q):
+                answer = conn.execute(queries()[request.name], request.values).fetchall()
+            else:
+                answer = _run_many(conn, request)
+    except StopIteration as stop:
+        return stop.value
+
+
+def _run_many(conn: Any, request: Many) -> int:  # noqa: ANN401
+    """Run a statement over many rows, in as few steps as fit.
+
+    Each step of a statement lets go of the interpreter lock and has to win it back, so one
+    statement over sixty rows costs far less than sixty statements.
+    """
+    name, rows = request
+    width = len(rows[0])
+    largest = _CHUNK_VALUES // width
+    touched, at = 0, 0
+    while at < len(rows):
+        size = min(largest, len(rows) - at)
+        if size < largest:
+            size = 1 << (size.bit_length() - 1)  # powers of two keep the statements few
+        flat = [value for row in rows[at : at + size] for value in row]
+        touched += conn.execute(many(name, size), flat).rowcount
+        at += size
+    return touched
+
+
+class _Item:
+    """An operation in the queue of a thread, and where its answer goes."""
+
+    __slots__ = ("answer", "error", "make", "reply", "taken")
+
+    def __init__(self, make: MakeOp[Any], reply: Callable[["_Item"], None]) -> None:
+        self.make = make
+        self.reply = reply
+        self.answer: Any = None
+        self.error: BaseException | None = None
+        self.taken = threading.Lock()
+        """Held by whoever came first: the thread that runs it, or the caller who gave up."""
+
+
+class Reader:
+    """The reading thread. Each operation sees one state of the store and holds it briefly."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._conn = connect(path)
+        self._conn.execute("PRAGMA query_only = 1")
+        self._queue: SimpleQueue[_Item | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="aetheris-reader", daemon=True)
+        self._thread.start()
+
+    def put(self, item: _Item | None) -> None:
+        """Queue an operation; None ends the thread."""
+        self._queue.put(item)
+
+    def _serve(self) -> None:
+        while (item := self._queue.get()) is not None:
+            if not item.taken.acquire(blocking=False):
+                continue
+            try:
+                self._conn.execute("BEGIN")
+                try:
+                    item.answer = run(self._conn, item.make())
+                finally:
+                    self._conn.execute("ROLLBACK")
+            except sqlite3.Error as error:
+                item.error = translate(error, self._path)
+            except BaseException as error:  # noqa: BLE001 - it belongs to the caller
+                item.error = error
+            item.reply(item)
+        self._conn.close()
+
+    def join(self) -> None:
+        """Wait for the thread's end."""
+        self._thread.join(timeout=5)
+
+
+class Writer:
+    """The writing thread: everything that waits goes into one transaction."""
+
+    def __init__(self, path: Path, turnstile: Turnstile) -> None:
+        self._path = path
+        self._turnstile = turnstile
+        self._conn = connect(path)
+        self._pid = os.getpid()
+        self._failed: AetherisError | None = None
+        self._queue: SimpleQueue[_Item | None] = SimpleQueue()
+        self.commits = 0
+        self._thread = threading.Thread(target=self._serve, name="aetheris-writer", daemon=True)
+        self._thread.start()
+
+    def put(self, item: _Item | None) -> None:
+        """Queue an operation; None ends the thread after what came before it."""
+        if os.getpid() != self._pid:
+            raise StoreUnavailable(
+                "this process was forked from one that has the store open",
+                why="a connection must not be carried over a fork",
+                fix="start tools with subprocess, not with os.fork",
+            )
+        self._queue.put(item)
+
+    def _serve(self) -> None:
+        ending = False
+        while not ending:
+            batch: list[_Item] = []
+            item = self._queue.get()
+            while True:
+                if item is None:
+                    ending = True
+                    break
+                batch.append(item)
+                if len(batch) >= _BATCH_OPS or self._queue.empty():
+                    break
+                item = self._queue.get()
+            if batch:
+                self._transact(batch)
+        self._conn.close()
+        self._turnstile.close()
+
+    def _transact(self, batch: list[_Item]) -> None:
+        ran: list[_Item] = []
+        try:
+            if self._failed is not None:
+                raise self._failed
+            self._turnstile.enter()
+            try:
+                self._inside(batch, ran)
+            finally:
+                self._turnstile.leave()
+        except AetherisError as error:
+            for item in batch:
+                if item in ran or item.taken.acquire(blocking=False):
+                    item.error = item.error or error
+                    if item not in ran:
+                        ran.append(item)
+            if isinstance(error, StoreFailed):
+                self._failed = error
+        for item in ran:
+            item.reply(item)
+
+    def _inside(self, batch: list[_Item], ran: list[_Item]) -> None:
+        conn = self._conn
+        try:
+            conn.execute("BEGIN IMMEDIATE")
+            try:
+                for item in batch:
+                    if item.taken.acquire(blocking=False):
+                        ran.append(item)
+                        self._one(item)
+            except BaseException:
+                if conn.in_transaction:
+                    conn.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise translate(error, self._path) from error
+        try:
+            conn.execute("COMMIT")
+            self.commits += 1
+        except sqlite3.Error as error:
+            problem = translate(error, self._path, at_commit=True)
+            if conn.in_transaction:
+                conn.execute("ROLLBACK")
+            raise problem from error
+
+    def _one(self, item: _Item) -> None:
+        conn = self._conn
+        conn.execute("SAVEPOINT one")
+        try:
+            item.answer = run(conn, item.make())
+        except sqlite3.Error:
+            raise  # the whole transaction is in doubt
+        except BaseException as error:  # noqa: BLE001 - it belongs to the caller
+            item.error = error
+            conn.execute("ROLLBACK TO one")
+        conn.execute("RELEASE one")
+
+    def join(self) -> None:
+        """Wait for the thread's end."""
+        self._thread.join(timeout=30)
+
+
+async def ask(
+    thread: Reader | Writer, make: MakeOp[Any], *, patience_s: float | None = None
+) -> Any:  # noqa: ANN401
+    """Run an operation on a thread and wait for its answer.
+
+    Raises what the operation raises, and StoreBusy when its turn has not come after
+    `patience_s`; then it never runs.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[_Item] = loop.create_future()
+
+    def settle(item: _Item) -> None:
+        if not done.done():
+            done.set_result(item)
+
+    item = _Item(make, lambda item: _call(loop, settle, item))
+    thread.put(item)
+    if patience_s is None:
+        await done
+    else:
+        try:
+            await asyncio.wait_for(asyncio.shield(done), patience_s)
+        except TimeoutError:
+            if item.taken.acquire(blocking=False):
+                raise StoreBusy(
+                    f"the store was busy for {patience_s:g} s",
+                    why="another program holds its write lock; nothing was written",
+                    fix="try again; `aetheris doctor` shows who uses it",
+                ) from None
+            await done
+    if item.error is not None:
+        raise item.error
+    return item.answer
+
+
+def _call(loop: asyncio.AbstractEventLoop, settle: Callable[[_Item], None], item: _Item) -> None:
+    try:
+        loop.call_soon_threadsafe(settle, item)
+    except RuntimeError:
+        return  # the loop is closed: nobody waits any more
+
+
+def push(
+    writer: Writer, make: MakeOp[Any], reply: Callable[[Any, BaseException | None], None]
+) -> None:
+    """Queue an operation; `reply(answer, error)` is called on the writing thread."""
+    writer.put(_Item(make, lambda item: reply(item.answer, item.error)))
