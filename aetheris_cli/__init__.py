@@ -1,5 +1,3 @@
 """Aetheris: runtime, command line and SDK in one distribution."""
 
-from typing import Final
-
-__version__: Final = "0.1.0"
+__version__ = "0.1.0"

@@ -70,6 +70,7 @@ class Change(msgspec.Struct):
     worker: str = ""
     epoch: int = 0
     after_seq: int = 0
+    after_head: bytes = b""
     inbox_seq: int = 0
     lines: list[Line] = msgspec.field(default_factory=list)
     payloads: list[tuple[str, bytes]] = msgspec.field(default_factory=list)
@@ -98,6 +99,7 @@ class Tip(msgspec.Struct):
         """Give the events of `change` numbers and hashes, and move the tip behind them."""
         change.no, change.job, change.worker = self.no, self.job, self.worker
         change.epoch, change.after_seq, change.inbox_seq = self.epoch, self.seq, self.inbox_seq
+        change.after_head = self.head
         change.lines, change.payloads = chain.seal(self.seq, self.head, self.epoch, change.events)
         if change.lines:
             last = change.lines[-1]
@@ -185,3 +187,8 @@ def ended(
 def inbox_read(events: Sequence[AnyEvent], upto: int, answered: Sequence[str] = ()) -> Change:
     """Take what arrived in the inbox into the history."""
     return Change(list(events), patch=RowPatch(inbox_done=upto), answered=answered)
+
+
+def expired(event: ev.ApprovalDecided | ev.SignalConsumed) -> Change:
+    """End a wait by its time, unless an answer has come before."""
+    return Change([event], inbox=True, answered=(event.step,))

@@ -72,6 +72,8 @@ class Step(msgspec.Struct):
     call: CallState | None = None
     attempts: list[Attempt] = msgspec.field(default_factory=list)
     settled: Settlement | None = None
+    ordered: bool = False
+    """A person said that it did not happen, and the new attempt has not begun."""
     evidence: list[ev.CallEvidence] = msgspec.field(default_factory=list)
     first_intent_at: int = 0
     last_intent_at: int = 0
@@ -250,6 +252,7 @@ def _intended(history: History, step: Step, event: ev.CallIntended) -> None:
     step.first_intent_at = step.first_intent_at or event.at
     step.last_intent_at = event.at
     step.call, step.state, step.until = CallState.INTENDED, StepState.RUNNING, 0
+    step.ordered = False
 
 
 def _attempt_ended(
@@ -276,7 +279,7 @@ def _settled(history: History, step: Step, event: ev.CallSettled) -> None:
         step.call = CallState.FAILED
         _done(history, step, event, StepState.FAILED)
     else:
-        step.call, step.state = CallState.INTENDED, StepState.WAITING
+        step.call, step.state, step.ordered = CallState.INTENDED, StepState.WAITING, True
 
 
 def _signal_consumed(history: History, step: Step, event: ev.SignalConsumed) -> None:

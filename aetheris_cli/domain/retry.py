@@ -1,6 +1,8 @@
 """Durations as people write them, and how long to wait before the next attempt."""
 
+import math
 import re
+import sys
 from typing import Final
 
 import msgspec
@@ -17,17 +19,33 @@ def duration_ms(value: str | float, what: str = "the duration") -> int:
 
     Raises UsageError for anything else, negative values, and more than a hundred years.
     """
-    match = _DURATION.fullmatch(str(value).strip()) if not isinstance(value, bool) else None
-    if match is None:
+    ms = _read_ms(value)
+    if math.isnan(ms) or ms < 0:
         raise UsageError(
-            f"{what} {str(value)[:80]!r} is not a duration",
+            f"{what} {_show(value)} is not a duration",
             why="a duration is a number and one of ms, s, m, h, d",
             fix="write for example 30s, 5m or 1.5h",
         )
-    ms = round(float(match[1]) * _UNITS_MS[match[2] or "s"])
     if ms > _LONGEST_MS:
-        raise UsageError(f"{what} {str(value)[:80]!r} is too long", why="the limit is 100 years")
-    return ms
+        raise UsageError(f"{what} {_show(value)} is too long", why="the limit is 100 years")
+    return round(ms)
+
+
+def _read_ms(value: str | float) -> float:
+    """Give milliseconds, possibly infinite or negative; NaN when `value` is not a duration."""
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value.strip())
+        return float(match[1]) * _UNITS_MS[match[2] or "s"] if match else math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    # Beyond this any number is too long; a large integer would not fit a float.
+    return 1_000 * float(max(-_LONGEST_MS, min(value, _LONGEST_MS)))
+
+
+def _show(value: str | float) -> str:
+    if isinstance(value, int) and abs(value) > _LONGEST_MS:
+        return f"of {value.bit_length()} bits"  # Python refuses to print very long integers
+    return repr(str(value)[:80])
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -44,14 +62,18 @@ class Retry(msgspec.Struct, frozen=True):
     cap: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.max < 1 or self.base < 0 or self.factor < 1 or self.cap < 0:
+        finite = all(map(math.isfinite, (self.base, self.factor, self.cap)))
+        if not finite or self.max < 1 or self.base < 0 or self.factor < 1 or self.cap < 0:
             raise UsageError(
                 f"{self} is not a retry policy",
-                why="max is at least 1, base and cap at least 0, factor at least 1",
+                why="max is at least 1, base and cap at least 0, factor at least 1, all finite",
             )
 
     def wait_ms(self, attempts_made: int, chance: float) -> int:
         """Give the wait after `attempts_made` attempts; `chance` is uniform in [0, 1)."""
-        # The exponent is bounded so that a float cannot overflow.
-        ceiling = min(self.cap, self.base * self.factor ** min(attempts_made - 1, 64))
-        return round(1_000 * ceiling * chance)
+        try:
+            growth = float(self.factor) ** (attempts_made - 1)
+        except OverflowError:
+            growth = sys.float_info.max
+        ceiling_ms = 1_000 * min(self.cap, self.base * growth)
+        return round(min(ceiling_ms, _LONGEST_MS) * chance)

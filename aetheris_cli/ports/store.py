@@ -16,6 +16,13 @@ class Refused(NamedTuple):
     changes: list[Change]
 
 
+class Claimed(NamedTuple):
+    """A job that a worker has just got, and its history."""
+
+    row: JobRow
+    events: list[AnyEvent]
+
+
 class Filter(NamedTuple):
     """Which jobs to list, newest first."""
 
@@ -47,9 +54,9 @@ class Store(Protocol):
         """Create a job, or find the one with the same key."""
 
     async def claim(
-        self, worker: str, limit: int, now: int, agents: frozenset[str] | None, only: str = ""
-    ) -> list[JobRow]:
-        """Give ready jobs to a worker."""
+        self, worker: str, limit: int, now: int, agents: frozenset[str] | None, root: str = ""
+    ) -> list[Claimed]:
+        """Give ready jobs to a worker; with `root` only that job and its children."""
 
     async def deliver(self, wish: Delivery, now: int) -> Receipt:
         """Put a wish into a job's inbox; act on it when nobody owns the job."""

@@ -18,6 +18,7 @@ from aetheris_cli.domain.events import AnyEvent
 from aetheris_cli.domain.history import History, fold
 from aetheris_cli.domain.records import InboxRow, JobRow, Question
 from aetheris_cli.domain.states import JOB, JOB_ENDED, JobState, advance
+from aetheris_cli.ports.store import Claimed
 from aetheris_cli.store.requests import Many, Op, Q
 
 _EVERYTHING = 2**62
@@ -149,23 +150,24 @@ def claim_row(row: JobRow, worker: str, now: int) -> Op[None]:
 
 
 def claim(
-    worker: str, limit: int, now: int, agents: frozenset[str] | None, only: str = ""
-) -> Op[list[JobRow]]:
+    worker: str, limit: int, now: int, agents: frozenset[str] | None, root: str = ""
+) -> Op[list[Claimed]]:
     """Give `worker` up to `limit` jobs that are ready, the most urgent first.
 
-    `agents`: what the worker can run (None: anything). `only`: no job but this id.
+    `agents`: what the worker can run (None: anything). `root`: only this job and
+    its children.
     """
     alive = yield Q("worker", {"id": worker})
     if not alive or alive[0][8] != "alive":
         return []
-    if only:
-        rows = yield Q("job_by_id", {"id": only})
+    if root:
+        rows = yield Q("claimable_of_root", {"root": root, "now": now, "limit": limit})
         ready = [as_job(row) for row in rows]
     else:
         due = yield Q("due", {"now": now, "limit": limit})
         queued = yield Q("claimable", {"now": now, "limit": 4 * limit})
         ready = [as_job(row) for row in due + queued]
-    claimed: list[JobRow] = []
+    claimed: list[Claimed] = []
     for row in ready:
         if len(claimed) == limit:
             break
@@ -178,7 +180,7 @@ def claim(
             continue
         yield from claim_row(row, worker, now)
         yield from save(row)
-        claimed.append(row)
+        claimed.append(Claimed(row, (yield from events_after(row.no, 0, _EVERYTHING))))
     return claimed
 
 

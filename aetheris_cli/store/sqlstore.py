@@ -10,7 +10,7 @@ from aetheris_cli.domain.errors import NotFound, UsageError
 from aetheris_cli.domain.events import AnyEvent
 from aetheris_cli.domain.records import InboxRow, JobRow, Question, WorkerRow
 from aetheris_cli.domain.wishes import Receipt
-from aetheris_cli.ports.store import Filter, Refused
+from aetheris_cli.ports.store import Claimed, Filter, Refused
 from aetheris_cli.store import bells, commits, files, jobs, reads, workers
 from aetheris_cli.store.migrate import migrate
 from aetheris_cli.store.requests import MakeOp
@@ -80,11 +80,13 @@ class SqlStore:
         return row, created
 
     async def claim(
-        self, worker: str, limit: int, now: int, agents: frozenset[str] | None, only: str = ""
-    ) -> list[JobRow]:
-        """Give ready jobs to a worker."""
-        rows: list[JobRow] = await self._write(lambda: jobs.claim(worker, limit, now, agents, only))
-        return rows
+        self, worker: str, limit: int, now: int, agents: frozenset[str] | None, root: str = ""
+    ) -> list[Claimed]:
+        """Give ready jobs to a worker; with `root` only that job and its children."""
+        claimed: list[Claimed] = await self._write(
+            lambda: jobs.claim(worker, limit, now, agents, root)
+        )
+        return claimed
 
     async def deliver(self, wish: Delivery, now: int) -> Receipt:
         """Put a wish into a job's inbox, and wake whoever acts on it."""

@@ -57,6 +57,11 @@ INSERT INTO job_labels (name, value, job_no) VALUES (:name, :value, :job_no)
 SELECT * FROM jobs WHERE status = 'queued' AND run_at <= :now
 ORDER BY priority DESC, no LIMIT :limit
 
+-- name: claimable_of_root
+SELECT * FROM jobs WHERE root = :root AND (status = 'queued' AND run_at <= :now
+    OR status = 'parked' AND wake_at > 0 AND wake_at <= :now)
+ORDER BY priority DESC, no LIMIT :limit
+
 -- name: due
 SELECT * FROM jobs WHERE status = 'parked' AND wake_at > 0 AND wake_at <= :now
 ORDER BY wake_at LIMIT :limit

@@ -1,0 +1,130 @@
+"""The committer: takes everything queued since the last commit into the next one.
+
+Runs queue changes and go on; only those that must wait for the disk do. One commit is under
+way at a time, so a job's changes reach the log in order, and what an awaited commit covers,
+everything before it is covered too.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from aetheris_cli.domain.changes import Change
+from aetheris_cli.domain.errors import StoreBusy, StoreFull
+from aetheris_cli.ports.clock import Clock
+from aetheris_cli.ports.store import Refused, Store
+
+MAX_BATCH: Final = 2_048
+MAX_QUEUED: Final = 8_192
+_RETRY_S: Final = 0.25
+
+
+class Owner(Protocol):
+    """Whoever queues changes of one job."""
+
+    def refused(self, changes: list[Change], *, stale: bool) -> None:
+        """Take back changes that were not written, in order."""
+
+
+class Committer:
+    """Groups changes of all runs of one worker into transactions."""
+
+    def __init__(
+        self, store: Store, clock: Clock, on_failure: Callable[[BaseException], None]
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._on_failure = on_failure
+        self._loop = asyncio.get_running_loop()
+        self._queue: list[Change] = []
+        self._under_way: list[Change] = []
+        self._scheduled = False
+        self._room: asyncio.Future[None] | None = None
+        self._idle: asyncio.Future[None] | None = None
+        self.troubled = ""
+        """Why nothing is written for the moment; empty: all is well."""
+
+    @property
+    def full(self) -> bool:
+        """Whether whoever would start new work should wait for `room`."""
+        return len(self._queue) >= MAX_QUEUED
+
+    def put(self, change: Change) -> None:
+        """Queue a sealed change."""
+        self._queue.append(change)
+        if not self._scheduled and not self._under_way:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+
+    async def room(self) -> None:
+        """Wait until the queue is shorter than its bound."""
+        while self.full:
+            if self._room is None:
+                self._room = self._loop.create_future()
+            await asyncio.shield(self._room)
+
+    async def idle(self) -> None:
+        """Wait until nothing is queued or under way."""
+        while self._queue or self._under_way:
+            if self._idle is None:
+                self._idle = self._loop.create_future()
+            await asyncio.shield(self._idle)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        if self._under_way or not self._queue:
+            return
+        if len(self._queue) <= MAX_BATCH:
+            self._under_way, self._queue = self._queue, []
+        else:
+            self._under_way = self._queue[:MAX_BATCH]
+            del self._queue[:MAX_BATCH]
+        self._send()
+
+    def _send(self) -> None:
+        self._store.commit(self._under_way, self._clock.now_ms(), self._reply)
+
+    def _reply(self, refused: list[Refused] | None, error: BaseException | None) -> None:
+        """Come back from the writing thread."""
+        try:
+            self._loop.call_soon_threadsafe(self._committed, refused, error)
+        except RuntimeError:
+            return  # the loop has ended, and everybody who waited with it
+
+    def _committed(self, refused: list[Refused] | None, error: BaseException | None) -> None:
+        if error is not None:
+            self._failed(error)
+            return
+        self.troubled = ""
+        batch, self._under_way = self._under_way, []
+        if refused:
+            gone = {id(change) for one in refused for change in one.changes}
+            batch = [change for change in batch if id(change) not in gone]
+        for change in batch:
+            if change.on_durable is not None:
+                change.on_durable()
+        for one in refused or ():
+            self._give_back(one)
+        if self._queue:
+            self._flush()
+        for name in ("_room", "_idle"):
+            waiting = getattr(self, name)
+            if waiting is not None and (name == "_room" or not (self._queue or self._under_way)):
+                setattr(self, name, None)
+                waiting.set_result(None)
+
+    def _give_back(self, one: Refused) -> None:
+        """Return refused changes and all later ones of their job, which build on them."""
+        owner = one.changes[0].owner
+        later = [change for change in self._queue if change.owner is owner]
+        if later:
+            self._queue = [change for change in self._queue if change.owner is not owner]
+        owner.refused([*one.changes, *later], stale=one.stale)
+
+    def _failed(self, error: BaseException) -> None:
+        if isinstance(error, StoreFull | StoreBusy):
+            # Nothing was written, and nothing is lost: the same batch again, until it fits.
+            self.troubled = str(error)
+            self._loop.call_later(_RETRY_S, self._send)
+            return
+        self._on_failure(error)

@@ -1,0 +1,268 @@
+"""The worker: one lease, many runs. It claims jobs, keeps its lease, and looks after the others.
+
+The lease belongs to the worker, not to each job: one heartbeat keeps them all. A worker whose
+lock is free is dead, and its jobs are queued again within milliseconds.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from aetheris_cli.domain import ids
+from aetheris_cli.domain.errors import AetherisError, StoreUnavailable
+from aetheris_cli.domain.records import WorkerRow
+from aetheris_cli.engine.committer import Committer
+from aetheris_cli.engine.run import Run
+from aetheris_cli.engine.threads import Threads
+from aetheris_cli.ports import failpoints
+from aetheris_cli.ports.clock import Clock
+from aetheris_cli.ports.code import Registry
+from aetheris_cli.ports.presence import Presence
+from aetheris_cli.ports.store import Claimed, Store
+
+_TICK_S: Final = 0.03
+_POLL_TICKS: Final = 3
+_PEERS_TICKS: Final = 33
+
+
+class Settings(NamedTuple):
+    """How a worker behaves."""
+
+    concurrency: int = 1_000
+    lease_ms: int = 10_000
+    grace_s: float = 10.0
+    root: str = ""
+    """Only this job and its children; empty: any job."""
+    agents: frozenset[str] | None = None
+    """Only these agents; None: all that the registry has."""
+
+
+class LeaseLost(AetherisError):
+    """The worker could not keep its lease; others have its jobs now."""
+
+    code = "lease_lost"
+    retryable = True
+
+
+class Worker:
+    """One worker in this process. `serve` runs it until it is stopped."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        clock: Clock,
+        presence: Callable[[str], Presence],
+        settings: Settings,
+    ) -> None:
+        self.store = store
+        self.registry = registry
+        self.clock = clock
+        self.settings = settings
+        self.threads = Threads()
+        self.worker_id = ids.make("wrk", clock.now_ms(), clock.chance(ids.CHANCE_BYTES))
+        self.committer = Committer(store, clock, self.failed)
+        self.runs: dict[int, Run] = {}
+        self.on_over: Callable[[str], None] | None = None
+        self._presence = presence(self.worker_id)
+        self._wake = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._stopping = False
+        self._failure: BaseException | None = None
+        self._peers: list[WorkerRow] = []
+        self._ready = False
+
+    # --- what a run needs of its host --------------------------------------------------------
+
+    def run_over(self, run: Run) -> None:
+        """Forget a run and make room for another."""
+        if self.runs.get(run.row.no) is run:
+            del self.runs[run.row.no]
+        if self.on_over is not None:
+            self.on_over(run.job)
+        self._wake.set()
+
+    def child_spawned(self) -> None:
+        """Look for jobs to claim."""
+        self._wake.set()
+
+    def failed(self, error: BaseException) -> None:
+        """Stop at once: this error is not a job's."""
+        if self._failure is None:
+            self._failure = error
+        self._wake.set()
+
+    async def owner_gone(self, worker: str) -> bool:
+        """Whether it is proven that this worker's process has ended."""
+        if worker == self.worker_id:
+            return False
+        rows = await self.store.workers(all_of_them=True)
+        row = next((one for one in rows if one.id == worker), None)
+        return row is not None and (row.status == "stopped" or self._presence.is_gone(row))
+
+    # --- its life ----------------------------------------------------------------------------
+
+    async def begin(self) -> None:
+        """Take the lease, and take over from workers that have died."""
+        now, boot = self.clock.now_ms(), self.clock.boot_ms()
+        presence = self._presence
+        await self.store.register(
+            WorkerRow(
+                id=self.worker_id, host=presence.host, boot=presence.boot, pid=os.getpid(),
+                lock_dir=presence.lock_dir, started_at=now, beat_at=now,
+                expires_at=boot + self.settings.lease_ms, status="alive",
+                concurrency=self.settings.concurrency,
+                agents=",".join(sorted(self.settings.agents or self.registry.agents())),
+            )
+        )  # fmt: skip
+        self._peers = await self.store.workers()
+        await self._reap()
+
+    async def serve(self) -> None:
+        """Claim and run jobs until `stop`. Raises what made it impossible to go on."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._presence.fileno(), self._rung)
+        helpers = [loop.create_task(self._beat()), loop.create_task(self._watch())]
+        for helper in helpers:
+            helper.add_done_callback(self._helper_done)
+        self._ready = True
+        try:
+            while not self._stopping and self._failure is None:
+                self._wake.clear()
+                if not await self._claim():
+                    await self._wake.wait()
+            if self._failure is None:
+                await self._drain()
+        finally:
+            loop.remove_reader(self._presence.fileno())
+            for helper in helpers:
+                helper.cancel()
+            for run in list(self.runs.values()):
+                run.discard()
+            await self._leave()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _leave(self) -> None:
+        if self._failure is None:
+            await self.committer.idle()
+        with contextlib.suppress(AetherisError):
+            await self.store.end_worker(self.worker_id, "stopped", self.clock.now_ms())
+        self._presence.close()
+
+    def _helper_done(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failed(error)
+
+    def stop(self) -> None:
+        """Claim nothing more and give jobs back as soon as nothing is in flight."""
+        self._stopping = True
+        self._wake.set()
+
+    async def _drain(self) -> None:
+        for run in list(self.runs.values()):
+            run.stop()
+        try:
+            async with asyncio.timeout(self.settings.grace_s):
+                while self.runs and self._failure is None:
+                    self._wake.clear()
+                    await self._wake.wait()
+        except TimeoutError:
+            pass  # what is still in flight is found without a result by the next owner
+
+    # --- claiming ----------------------------------------------------------------------------
+
+    async def _claim(self) -> bool:
+        """Claim what there is room for. False: there was nothing, so wait."""
+        free = self.settings.concurrency - len(self.runs)
+        if free <= 0 or self.committer.troubled:
+            return False
+        now = self.clock.now_ms()
+        if not self.settings.root:
+            due = await self.store.due()
+            if due == 0 or due > now:
+                if due:
+                    delay = min((due - now) / 1_000, 3_600.0)
+                    asyncio.get_running_loop().call_later(delay, self._wake.set)
+                return False
+        agents = self.settings.agents or frozenset(self.registry.agents())
+        claimed = await self.store.claim(self.worker_id, free, now, agents, self.settings.root)
+        for one in claimed:
+            self.start(one)
+        return bool(claimed)
+
+    def start(self, claimed: Claimed) -> Run:
+        """Run a job that this worker owns."""
+        failpoints.hit("claim.after_commit")
+        row = claimed.row
+        run = Run(self, self.registry.agent(row.agent), row, claimed.events)
+        self.runs[row.no] = run
+        run.start()
+        return run
+
+    @property
+    def idle(self) -> bool:
+        """Whether it runs nothing at the moment."""
+        return self._ready and not self.runs
+
+    # --- staying awake -----------------------------------------------------------------------
+
+    def _rung(self) -> None:
+        self._presence.silence()
+        asyncio.get_running_loop().create_task(self._look())
+
+    async def _look(self) -> None:
+        """See what others have done: wishes in inboxes, and new jobs."""
+        for no in await self.store.unread(self.worker_id):
+            run = self.runs.get(no)
+            if run is not None:
+                run.read_inbox()
+        self._wake.set()
+
+    async def _watch(self) -> None:
+        """Poll for what no bell has announced, and watch the other workers."""
+        seen = await self.store.version()
+        tick = 0
+        while True:
+            await asyncio.sleep(_TICK_S)
+            tick += 1
+            if tick % _POLL_TICKS == 0:
+                now = await self.store.version()
+                if now != seen:
+                    seen = now
+                    await self._look()
+            if tick % _PEERS_TICKS == 0:
+                self._peers = await self.store.workers()
+            await self._reap()
+
+    async def _reap(self) -> None:
+        """Queue the jobs of workers that are proven dead or have let their lease run out."""
+        boot = self.clock.boot_ms()
+        for peer in [one for one in self._peers if one.id != self.worker_id]:
+            expired = peer.boot == self._presence.boot and peer.expires_at < boot
+            if expired or self._presence.is_gone(peer):
+                self._peers.remove(peer)
+                await self.store.end_worker(peer.id, "dead", self.clock.now_ms())
+                self._wake.set()
+
+    async def _beat(self) -> None:
+        """Keep the lease; stop everything when that is not possible."""
+        every = self.settings.lease_ms / 3_000
+        while True:
+            await asyncio.sleep(every)
+            try:
+                kept = await self.store.beat(
+                    self.worker_id,
+                    self.clock.now_ms(),
+                    self.clock.boot_ms() + self.settings.lease_ms,
+                )
+            except StoreUnavailable:
+                continue  # busy or full: the lease may still be kept in time
+            if not kept:
+                raise LeaseLost(
+                    "this worker has lost its lease",
+                    why="it did not renew it in time: its process was stopped, or its loop blocked",
+                    fix="its jobs go on elsewhere; it starts again under a new name",
+                )
