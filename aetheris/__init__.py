@@ -1,1 +1,41 @@
 """The public Python names of Aetheris, and nothing else."""
+
+from aetheris_cli.agents.python import agent
+from aetheris_cli.app.runtime import Job, Runtime
+from aetheris_cli.domain.errors import (
+    AetherisError,
+    BudgetExceeded,
+    CallFailed,
+    Denied,
+    NotSent,
+    Refused,
+    TimedOut,
+)
+from aetheris_cli.domain.retry import Retry
+from aetheris_cli.engine.context import Context, SyncContext
+from aetheris_cli.engine.outcome import Decision
+from aetheris_cli.ports.code import CallInfo, DidNotHappen, Happened, Unknown, current_call
+from aetheris_cli.tools.python import tool
+
+__all__ = [
+    "AetherisError",
+    "BudgetExceeded",
+    "CallFailed",
+    "CallInfo",
+    "Context",
+    "Decision",
+    "Denied",
+    "DidNotHappen",
+    "Happened",
+    "Job",
+    "NotSent",
+    "Refused",
+    "Retry",
+    "Runtime",
+    "SyncContext",
+    "TimedOut",
+    "Unknown",
+    "agent",
+    "current_call",
+    "tool",
+]

@@ -1,1 +1,1 @@
-"""Strict configuration: files and environment to frozen specs, read when called."""
+"""What the user has written down: agents.yaml and the environment, read when called."""

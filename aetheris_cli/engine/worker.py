@@ -25,6 +25,7 @@ from aetheris_cli.ports.store import Claimed, Store
 _TICK_S: Final = 0.03
 _POLL_TICKS: Final = 3
 _PEERS_TICKS: Final = 33
+_FOREIGN_S: Final = 0.25
 
 
 class Settings(NamedTuple):
@@ -73,6 +74,7 @@ class Worker:
         self._failure: BaseException | None = None
         self._peers: list[WorkerRow] = []
         self._ready = False
+        self._timer: asyncio.TimerHandle | None = None
 
     # --- what a run needs of its host --------------------------------------------------------
 
@@ -180,18 +182,25 @@ class Worker:
         if free <= 0 or self.committer.troubled:
             return False
         now = self.clock.now_ms()
-        if not self.settings.root:
-            due = await self.store.due()
-            if due == 0 or due > now:
-                if due:
-                    delay = min((due - now) / 1_000, 3_600.0)
-                    asyncio.get_running_loop().call_later(delay, self._wake.set)
-                return False
+        due = await self.store.due()
+        if due == 0 or due > now:
+            if due:
+                self._wake_after(min((due - now) / 1_000, 3_600.0))
+            return False
         agents = self.settings.agents or frozenset(self.registry.agents())
         claimed = await self.store.claim(self.worker_id, free, now, agents, self.settings.root)
         for one in claimed:
             self.start(one)
+        if not claimed:
+            # What is due belongs to others, and may hide a later time of ours.
+            self._wake_after(_FOREIGN_S)
         return bool(claimed)
+
+    def _wake_after(self, seconds: float) -> None:
+        """Look again at that time; one timer at most is pending."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._wake.set)
 
     def start(self, claimed: Claimed) -> Run:
         """Run a job that this worker owns."""

@@ -23,6 +23,15 @@ class Claimed(NamedTuple):
     events: list[AnyEvent]
 
 
+class Facts(NamedTuple):
+    """A job's row and what only its history and its questions hold."""
+
+    row: JobRow
+    first: AnyEvent
+    end: AnyEvent | None
+    waits: list[Question]
+
+
 class Filter(NamedTuple):
     """Which jobs to list, newest first."""
 
@@ -78,6 +87,12 @@ class Store(Protocol):
 
     async def jobs(self, wanted: Filter) -> list[JobRow]:
         """List jobs, newest first."""
+
+    async def facts(self, row: JobRow) -> Facts:
+        """Give a job as it now stands, with its first and last event."""
+
+    async def all_facts(self, wanted: Filter) -> list[Facts]:
+        """List jobs with their facts, newest first."""
 
     async def events(self, no: int, after: int = 0, limit: int = 2**62) -> list[AnyEvent]:
         """Give events of a job, large payloads in place."""

@@ -4,6 +4,7 @@ import fcntl
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from aetheris_cli.domain.records import WorkerRow
@@ -34,6 +35,36 @@ def boot_id() -> str:
         return ""
 
 
+def looker(locks: Path, lock_dir: str, host: str) -> Callable[[WorkerRow], bool]:
+    """Give a function that says of a worker whether its process has ended.
+
+    Its lock is free, or its host was restarted. A lock in another directory, or none at all,
+    proves nothing.
+    """
+    boot = boot_id()
+
+    def is_gone(worker: WorkerRow) -> bool:
+        if worker.host != host:
+            return False
+        if worker.boot and boot and worker.boot != boot:
+            return True
+        if worker.lock_dir != lock_dir:
+            return False
+        try:
+            descriptor = os.open(_lock_path(locks, worker.id), os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+    return is_gone
+
+
 class FilePresence:
     """The presence of a worker beside a store file."""
 
@@ -46,6 +77,7 @@ class FilePresence:
         self._lock = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._bell = Bell(locks, worker)
+        self._looker = looker(locks, lock_dir, host)
 
     def fileno(self) -> int:
         """Give the descriptor that becomes readable when someone rings."""
@@ -56,27 +88,8 @@ class FilePresence:
         self._bell.silence()
 
     def is_gone(self, worker: WorkerRow) -> bool:
-        """Whether the worker's process has ended: its lock is free, or its host was restarted.
-
-        A lock in another directory, or none at all, proves nothing.
-        """
-        if worker.host != self.host:
-            return False
-        if worker.boot and self.boot and worker.boot != self.boot:
-            return True
-        if worker.lock_dir != self.lock_dir:
-            return False
-        try:
-            descriptor = os.open(_lock_path(self._locks, worker.id), os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        finally:
-            os.close(descriptor)
-        return True
+        """Whether the worker's process has ended: its lock is free, or its host was restarted."""
+        return self._looker(worker)
 
     def forget(self, worker: str) -> None:
         """Remove what a dead worker has left."""

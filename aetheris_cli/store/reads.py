@@ -5,8 +5,8 @@ from itertools import islice
 from typing import Any, Final
 
 from aetheris_cli.domain.records import InboxRow, JobRow, Question
-from aetheris_cli.ports.store import Filter
-from aetheris_cli.store.jobs import as_job
+from aetheris_cli.ports.store import Facts, Filter
+from aetheris_cli.store.jobs import as_job, by_no, events_after
 from aetheris_cli.store.requests import Op, Q
 
 MANY: Final = 10
@@ -90,6 +90,27 @@ def open_questions(limit: int) -> Op[list[tuple[JobRow, Question]]]:
     for no, *values in (yield Q("questions_open", {"limit": limit})):
         rows = yield Q("job_by_no", {"no": no})
         found.append((as_job(rows[0]), Question(*values)))
+    return found
+
+
+def facts(row: JobRow) -> Op[Facts]:
+    """Give what the table does not hold: the first event, the last of an ended job, the waits."""
+    first = yield from events_after(row.no, 0, 1)
+    row = yield from by_no(row.no)
+    end = []
+    if row.ended_seq:
+        end = yield from events_after(row.no, row.ended_seq - 1, 1)
+    waits = (yield from questions(row.no)) if row.parked else []
+    return Facts(row, first[0], end[0] if end else None, waits)
+
+
+def all_facts(wanted: Filter) -> Op[list[Facts]]:
+    """List jobs with their facts, in one read transaction."""
+    rows = yield from listed(wanted)
+    found = []
+    for row in rows:
+        one = yield from facts(row)
+        found.append(one)
     return found
 
 

@@ -10,7 +10,7 @@ from aetheris_cli.domain.errors import NotFound, UsageError
 from aetheris_cli.domain.events import AnyEvent
 from aetheris_cli.domain.records import InboxRow, JobRow, Question, WorkerRow
 from aetheris_cli.domain.wishes import Receipt
-from aetheris_cli.ports.store import Claimed, Filter, Refused
+from aetheris_cli.ports.store import Claimed, Facts, Filter, Refused
 from aetheris_cli.store import bells, commits, files, jobs, reads, workers
 from aetheris_cli.store.migrate import migrate
 from aetheris_cli.store.requests import MakeOp
@@ -140,6 +140,16 @@ class SqlStore:
         """List jobs, newest first."""
         rows: list[JobRow] = await self._read(lambda: reads.listed(wanted))
         return rows
+
+    async def facts(self, row: JobRow) -> Facts:
+        """Give a job as it now stands, with its first and last event."""
+        found: Facts = await self._read(lambda: reads.facts(row))
+        return found
+
+    async def all_facts(self, wanted: Filter) -> list[Facts]:
+        """List jobs with their facts, newest first."""
+        found: list[Facts] = await self._read(lambda: reads.all_facts(wanted))
+        return found
 
     async def events(self, no: int, after: int = 0, limit: int = 2**62) -> list[AnyEvent]:
         """Give events of a job, large payloads in place."""

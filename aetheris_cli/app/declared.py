@@ -1,0 +1,74 @@
+"""From declarations to code: imports what agents.yaml names."""
+
+import importlib
+import sys
+from typing import Any
+
+import msgspec
+
+from aetheris_cli.agents.python import as_agent
+from aetheris_cli.app.registry import CodeRegistry
+from aetheris_cli.config.agents import Declared, ToolSpec
+from aetheris_cli.domain.errors import AetherisError, UsageError
+from aetheris_cli.domain.ledger import Effect, OnInDoubt
+from aetheris_cli.domain.retry import duration_ms
+from aetheris_cli.ports.code import Tool
+from aetheris_cli.tools.python import as_tool
+
+
+def load(declared: Declared, into: CodeRegistry) -> None:
+    """Import all entrypoints and take agents and tools into the registry.
+
+    The folder of agents.yaml is importable. Raises UsageError, naming the line, for whatever
+    goes wrong in an author's module.
+    """
+    folder = str(declared.folder)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    for spec in declared.tools:
+        into.add_tool(_configured(_imported(spec.entrypoint, spec.where), spec))
+    for agent in declared.agents:
+        thing = _imported(agent.entrypoint, agent.where)
+        into.add_agent(as_agent(thing, id=agent.id, version=agent.version))
+
+
+def _imported(entrypoint: str, where: str) -> Any:  # noqa: ANN401
+    module, _, name = entrypoint.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except AetherisError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UsageError(
+            f"{where}: {entrypoint} cannot be imported",
+            why=f"{type(error).__name__}: {error}",
+            fix="the folder of agents.yaml is on the path; its modules are found there",
+        ) from error
+    return found
+
+
+def _configured(function: Any, spec: ToolSpec) -> Tool:  # noqa: ANN401
+    """Give the tool with the operator's settings in front of the author's."""
+    made = as_tool(function)
+    changed: dict[str, Any] = {"name": spec.id}
+    try:
+        if "effect" in spec.settings:
+            changed["effect"] = Effect(spec.settings["effect"])
+        if "on_in_doubt" in spec.settings:
+            changed["on_in_doubt"] = OnInDoubt(spec.settings["on_in_doubt"])
+    except ValueError as error:
+        raise UsageError(
+            f"{spec.where}: {error}",
+            why=f"effect is one of {', '.join(Effect)}; on_in_doubt of {', '.join(OnInDoubt)}",
+        ) from None
+    for key in ("timeout", "max_time"):
+        if key in spec.settings:
+            changed[f"{key}_ms"] = duration_ms(spec.settings[key], f"{spec.where}: {key}")
+    if changed.get("effect") is Effect.PROBE and made.probe is None:
+        raise UsageError(
+            f"{spec.where}: tool {spec.id} has effect probe and no probe",
+            fix="declare probe=function with @tool",
+        )
+    return msgspec.structs.replace(made, **changed)

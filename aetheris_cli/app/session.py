@@ -1,0 +1,59 @@
+"""Composition: opens a store and puts the parts around it together."""
+
+import asyncio
+import getpass
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aetheris_cli.app.registry import CodeRegistry
+from aetheris_cli.control.control import Control
+from aetheris_cli.domain.records import WorkerRow
+from aetheris_cli.engine.worker import Settings, Worker
+from aetheris_cli.ports.clock import SystemClock
+from aetheris_cli.ports.code import Registry
+from aetheris_cli.store.presence import FilePresence, host_id, looker
+from aetheris_cli.store.sqlstore import SqlStore
+
+
+def principal() -> str:
+    """Name who is acting: the user of this process."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid:{os.getuid()}"
+
+
+class Session:
+    """An open store with its operations."""
+
+    def __init__(self, store: SqlStore, registry: CodeRegistry) -> None:
+        self.store = store
+        self.registry: Registry = registry
+        self.clock = SystemClock()
+        self.control = Control(store, self.clock, principal())
+
+    def worker(self, settings: Settings) -> Worker:
+        """Make a worker of this process. `begin` and `serve` run it."""
+        return Worker(self.store, self.registry, self.clock, self._presence, settings)
+
+    def _presence(self, worker: str) -> FilePresence:
+        host = host_id(os.environ.get("AETHERIS_HOST_ID"))
+        return FilePresence(self.store.locks, self.store.lock_dir, worker, host)
+
+    def is_gone(self) -> Callable[[WorkerRow], bool]:
+        """Give what says of a worker whether its process has ended."""
+        host = host_id(os.environ.get("AETHERIS_HOST_ID"))
+        return looker(self.store.locks, self.store.lock_dir, host)
+
+
+@asynccontextmanager
+async def opened(
+    url: str, registry: CodeRegistry, *, create: bool = False
+) -> AsyncIterator[Session]:
+    """Open the store at `url` for as long as the block runs."""
+    store = await asyncio.to_thread(SqlStore.open, url, create=create)
+    try:
+        yield Session(store, registry)
+    finally:
+        await store.close()

@@ -1,0 +1,171 @@
+"""What the command line prints: data on stdout, narration on stderr."""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Final
+
+from aetheris_cli.domain.errors import AetherisError
+
+Row = Mapping[str, Any]
+
+_UNSAFE: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+class Format(StrEnum):
+    """How data is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    TSV = "tsv"
+    IDS = "ids"
+
+
+def clean(text: str) -> str:
+    """Take control, bidi and escape characters out of a text that others have written."""
+    return _UNSAFE.sub("\ufffd", text)
+
+
+def cell(value: Any) -> str:  # noqa: ANN401
+    """Write a value into one line."""
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, list) and all(isinstance(one, str) for one in value):
+        text = ", ".join(value)
+    else:
+        text = json.dumps(value, ensure_ascii=False)
+    return clean(text).replace("\n", " ").replace("\t", " ")
+
+
+class Output:
+    """The two streams of one command."""
+
+    def __init__(self) -> None:
+        self.format = Format.TABLE
+        self.color = "auto"
+
+    @property
+    def is_json(self) -> bool:
+        """Whether a program reads."""
+        return self.format in {Format.JSON, Format.JSONL}
+
+    @property
+    def fancy(self) -> bool:
+        """Whether stdout is a terminal that may be decorated."""
+        if self.color == "always":
+            return True
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        return self.color == "auto" and not plain and sys.stdout.isatty()
+
+    def line(self, text: str) -> None:
+        """Write one line of data."""
+        sys.stdout.write(text + "\n")
+
+    def json(self, value: Any) -> None:  # noqa: ANN401
+        """Write one value as JSON."""
+        if self.format is Format.JSONL or not self.fancy:
+            self.line(json.dumps(value))
+        else:
+            self.line(json.dumps(value, indent=2))
+
+    def stream(self, value: Row) -> None:
+        """Write one line of a stream and flush it."""
+        self.line(json.dumps(value))
+        sys.stdout.flush()
+
+    def rows(  # noqa: C901 - one case a format
+        self, rows: Sequence[Row], columns: Sequence[str], *, empty: str = ""
+    ) -> None:
+        """Write a list: all fields for programs, `columns` for people."""
+        match self.format:
+            case Format.JSON:
+                self.json(list(rows))
+            case Format.JSONL:
+                for row in rows:
+                    self.json(row)
+            case Format.IDS:
+                for row in rows:
+                    self.line(str(row.get("id", "")))
+            case Format.TSV:
+                self.line("\t".join(columns))
+                for row in rows:
+                    self.line("\t".join(cell(row.get(name)) for name in columns))
+            case Format.TABLE:
+                if not rows and empty:
+                    self.note(empty)
+                elif rows:
+                    self._table(rows, columns)
+
+    def _table(self, rows: Sequence[Row], columns: Sequence[str]) -> None:
+        cells = [[cell(row.get(name)) for name in columns] for row in rows]
+        if self.fancy:
+            from rich.console import Console  # noqa: PLC0415 - only for a terminal
+            from rich.table import Table  # noqa: PLC0415
+            from rich.text import Text  # noqa: PLC0415
+
+            table = Table(box=None, header_style="bold", pad_edge=False)
+            for name in columns:
+                table.add_column(name, overflow="ellipsis", no_wrap=name in {"id", "status"})
+            for line in cells:
+                table.add_row(*(Text(one, style=_STYLES.get(one, "")) for one in line))
+            Console(force_terminal=self.color == "always").print(table)
+            return
+        widths = [
+            max(len(name), *(len(line[at]) for line in cells)) for at, name in enumerate(columns)
+        ]
+        for line in [list(columns), *cells]:
+            padded = (one.ljust(width) for one, width in zip(line, widths, strict=True))
+            self.line("  ".join(padded).rstrip())
+
+    def record(self, value: Row, columns: Sequence[str]) -> None:
+        """Write one object: whole for programs, `columns` as lines for people."""
+        match self.format:
+            case Format.JSON | Format.JSONL:
+                self.json(value)
+            case Format.IDS:
+                self.line(str(value.get("id", "")))
+            case Format.TSV:
+                self.rows([value], columns)
+            case Format.TABLE:
+                width = max(map(len, columns))
+                for name in columns:
+                    if value.get(name) not in (None, {}, []):
+                        self.line(f"{name.ljust(width)}  {cell(value[name])}")
+
+    def note(self, text: str) -> None:
+        """Say something to the person, beside the data."""
+        sys.stderr.write(clean(text) + "\n")
+
+    def error(self, problem: AetherisError) -> None:
+        """Say what failed, why, and what to do."""
+        if self.is_json:
+            sys.stderr.write(json.dumps({"error": problem.as_json()}) + "\n")
+            return
+        sys.stderr.write(f"error: {clean(problem.message)}\n")
+        for word, text in (("why", problem.why), ("fix", problem.fix)):
+            if text:
+                sys.stderr.write(f"  {word}: {clean(text)}\n")
+
+
+def each(text: Iterable[str]) -> list[str]:
+    """Give non-empty stripped lines."""
+    return [line.strip() for line in text if line.strip()]
+
+
+_STYLES: Final = {
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "magenta",
+    "parked": "yellow",
+    "running": "cyan",
+    "in_doubt": "bold yellow",
+    "unknown": "yellow",
+}
