@@ -56,7 +56,7 @@ def version() -> None:
 
 
 for _command in (
-    running.run, running.submit, running.worker,
+    running.run, running.submit, running.worker, running.demo,
     looking.jobs, looking.show, looking.trace, looking.graph, looking.timeline, looking.wait,
     looking.calls, looking.parked, looking.agents, looking.tools, looking.workers,
     deciding.approve, deciding.reject, deciding.settle, deciding.signal, deciding.cancel,

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
@@ -255,3 +256,10 @@ async def _until_idle(session: "Session", worker: "Worker") -> None:
         if worker.idle and not counts.get("queued") and not counts.get("running"):
             return
         await asyncio.sleep(0.05)
+
+
+def demo() -> None:
+    """Kill a worker in the middle of a payment, twice, and count the charges."""
+    # The demo plays with the command line from above it, so it is started, not imported.
+    done = subprocess.run([sys.executable, "-m", "aetheris_cli.testing.demo"], check=False)
+    raise typer.Exit(done.returncode)

@@ -1,12 +1,15 @@
-"""Named places at which a test kills the process. In production each is one look at a variable.
+"""Named places at which a test kills or holds the process. In production each is one look.
 
-`arm("after_intent:2")` makes the second pass of that place send SIGKILL to this process, so
-nothing that a process does at its end can help. The names are listed in `NAMES`.
+`intent.after_commit:2` makes the second pass of that place send SIGKILL to this process, so
+nothing that a process does at its end can help. `store.before_commit:3@/tmp/gate` holds the
+third pass instead: it makes `/tmp/gate.reached` and waits until `/tmp/gate.go` exists.
 """
 
 import os
 import signal
-from typing import Final
+import time
+from pathlib import Path
+from typing import Final, NamedTuple
 
 from aetheris_cli.domain.errors import UsageError
 
@@ -24,30 +27,49 @@ NAMES: Final = (
     "park.after_commit",
     "end.before_commit",
     "end.after_commit",
+    "store.before_commit",
+    "store.after_commit",
 )
 
-_armed: Final[dict[str, int]] = {}
+_LOOK_S: Final = 0.002
+
+
+class _Armed(NamedTuple):
+    left: int
+    gate: str
+
+
+_armed: Final[dict[str, _Armed]] = {}
 
 
 def arm(text: str | None) -> None:
-    """Arm places written as `name:count,name:count`; None or "" arms nothing."""
+    """Arm places written as `name:count` or `name:count@gate`, with commas between them."""
     for part in filter(None, (text or "").split(",")):
-        name, _, count = part.partition(":")
+        place, _, gate = part.partition("@")
+        name, _, count = place.partition(":")
         if name not in NAMES:
             raise UsageError(f"there is no failpoint {name!r}", fix=f"one of {', '.join(NAMES)}")
-        _armed[name] = int(count or 1)
+        if count and not (count.isdecimal() and int(count)):
+            raise UsageError(f"{place!r}: the count is not a number from 1")
+        _armed[name] = _Armed(int(count or 1), gate)
 
 
 def hit(name: str) -> None:
-    """Pass the place `name`; die there when it is armed and its count is used up."""
+    """Pass the place `name`; die or wait there when it is armed and its count is used up."""
     if not _armed:
         return
-    left = _armed.get(name)
-    if left is None:
+    found = _armed.get(name)
+    if found is None:
         return
-    if left <= 1:
+    if found.left > 1:
+        _armed[name] = found._replace(left=found.left - 1)
+    elif found.gate:
+        del _armed[name]
+        Path(f"{found.gate}.reached").touch()
+        while not Path(f"{found.gate}.go").exists():
+            time.sleep(_LOOK_S)
+    else:
         os.kill(os.getpid(), signal.SIGKILL)
-    _armed[name] = left - 1
 
 
 def armed() -> bool:

@@ -22,6 +22,7 @@ from aetheris_cli.domain.errors import (
     StoreFull,
     StoreUnavailable,
 )
+from aetheris_cli.ports import failpoints
 from aetheris_cli.store import guard
 from aetheris_cli.store.requests import MakeOp, Many, Op, Q
 from aetheris_cli.store.sql import many, queries
@@ -290,8 +291,10 @@ class Writer:
         except sqlite3.Error as error:
             raise translate(error, self._path) from error
         try:
+            failpoints.hit("store.before_commit")
             conn.execute("COMMIT")
             self.commits += 1
+            failpoints.hit("store.after_commit")
         except sqlite3.Error as error:
             problem = translate(error, self._path, at_commit=True)
             if conn.in_transaction:

@@ -1,0 +1,100 @@
+"""The agents that are killed: parallel pure calls, an approval, and one call of each class."""
+
+import os
+import time
+from pathlib import Path
+
+from aetheris import CallInfo, DidNotHappen, Happened, Retry, agent, current_call, tool
+from aetheris_cli.testing.witness import happened, send
+
+URL = os.environ["WITNESS"]
+
+
+def _effect(kind: str, order: str) -> dict:
+    call = current_call()
+    return send(
+        URL,
+        {
+            "call_id": call.id,
+            "attempt": call.attempt,
+            "epoch": call.epoch,
+            "key": call.key,
+            "args": call.args,
+            "effect": kind,
+            "order": order,
+        },
+    )
+
+
+def _did_it(call: CallInfo) -> Happened | DidNotHappen:
+    seen = happened(URL, call.id)
+    return Happened(seen) if seen is not None else DidNotHappen()
+
+
+@tool(effect="pure")
+async def look(item: str) -> str:
+    return item.upper()
+
+
+@tool(effect="pure", retry=Retry(3, base=0))
+def charge_pure(order: str) -> dict:
+    return _effect("pure", order)
+
+
+@tool(effect="key", key_ttl="1h", retry=Retry(3, base=0))
+def charge_key(order: str) -> dict:
+    return _effect("key", order)
+
+
+@tool(effect="probe", probe=_did_it, max_time="10ms", retry=Retry(3, base=0))
+def charge_probe(order: str) -> dict:
+    return _effect("probe", order)
+
+
+@tool(effect="unsafe")
+def charge_unsafe(order: str) -> dict:
+    return _effect("unsafe", order)
+
+
+def _crash(name: str, charge):
+    async def body(ctx, message):
+        seen = await ctx.gather(
+            lambda: ctx.call(look, item="a"),
+            lambda: ctx.call(look, item="b"),
+            lambda: ctx.call(look, item="c"),
+        )
+        decision = await ctx.approval(f"charge {message}?", details={"seen": seen})
+        if not decision.approved:
+            return "refused"
+        return await ctx.call(charge, order=message)
+
+    return agent(name)(body)
+
+
+crash_pure = _crash("crash_pure", charge_pure)
+crash_key = _crash("crash_key", charge_key)
+crash_probe = _crash("crash_probe", charge_probe)
+crash_unsafe = _crash("crash_unsafe", charge_unsafe)
+
+
+@tool(effect="pure")
+def hold(gate: str) -> str:
+    Path(f"{gate}.reached").touch()
+    while not Path(f"{gate}.go").exists():
+        time.sleep(0.01)
+    return "held"
+
+
+@agent("held")
+async def held(ctx, message):
+    await ctx.call(hold, gate=message)
+    return await ctx.call(charge_unsafe, order="42")
+
+
+@agent("two_doors")
+async def two_doors(ctx, message):
+    """Keeps its worker while it waits for an approval."""
+    _, decision = await ctx.gather(
+        lambda: ctx.call(hold, gate=message), lambda: ctx.approval("charge?")
+    )
+    return await ctx.call(charge_unsafe, order=decision.by)

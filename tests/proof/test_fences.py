@@ -1,0 +1,92 @@
+"""What must hold between processes: intent before effect, quarantine, cancel, one decision."""
+
+import signal
+from collections.abc import Callable
+
+from world import World
+
+
+def test_no_effect_while_its_intent_is_not_on_the_disk(make_world: Callable[[], World]) -> None:
+    world = make_world()
+    job = world.submit("crash_unsafe")
+    world.work()
+    world.approve(job)
+    gate = world.folder / "gate"
+    # The worker's commits: its lease, the claim, the intent.
+    worker = world.start("worker", failpoint=f"store.before_commit:3@{gate}")
+    world.until((world.folder / "gate.reached").exists, "the commit of the intent")
+    try:
+        world.until(lambda: bool(world.effects()), "an effect", seconds=2)
+    except AssertionError:
+        early = False
+    else:
+        early = True
+    worker.send_signal(signal.SIGKILL)
+    worker.communicate()
+    assert not early
+    world.work()
+    world.settle_truthfully()
+    world.work()
+    assert world.broken() == []
+    assert len(world.effects()) == 1
+
+
+def test_a_probes_no_is_not_trusted_while_the_former_owner_lives(
+    make_world: Callable[[], World],
+) -> None:
+    world = make_world()
+    job = world.submit("crash_probe")
+    world.work()
+    world.approve(job)
+    gate = world.folder / "gate"
+    hung = world.start("worker", "--lease", "1s", failpoint=f"call.before_send:1@{gate}")
+    world.until((world.folder / "gate.reached").exists, "the call")
+    # Its loop hangs, so its lease ends; but its process lives, and may send yet.
+    world.ok("worker", "--until-idle")
+    (world.folder / "gate.go").touch()
+    world.until(lambda: bool(world.effects()), "the late effect")
+    hung.communicate(timeout=60)
+    world.settle_truthfully()
+    world.work()
+    assert world.broken() == []
+    assert len(world.effects()) == 1
+    assert world.json("show", job)["status"] == "succeeded"
+
+
+def test_an_acknowledged_cancel_is_followed_by_no_effect(make_world: Callable[[], World]) -> None:
+    world = make_world()
+    gate = world.folder / "gate"
+    job = world.ok("submit", "held", str(gate)).strip()
+    world.acked("submit", job)
+    worker = world.start("worker", "--until-idle")
+    world.until((world.folder / "gate.reached").exists, "the call")
+    world.ok("cancel", job, "--reason", "enough")
+    world.acked("cancel", job)
+    (world.folder / "gate.go").touch()
+    worker.communicate(timeout=60)
+    assert worker.returncode == 0
+    assert world.effects() == []
+    assert world.broken() == []
+    assert world.json("show", job)["status"] == "cancelled"
+
+
+def test_an_approval_is_good_once_while_the_job_has_an_owner(
+    make_world: Callable[[], World],
+) -> None:
+    world = make_world()
+    gate = world.folder / "gate"
+    job = world.ok("submit", "two_doors", str(gate)).strip()
+    worker = world.start("worker", "--until-idle")
+    world.until((world.folder / "gate.reached").exists, "the call")
+    world.until(lambda: bool(world.json("parked")), "the question")
+    # The owner reads its inbox while we go on: both answers may reach it at once.
+    worker.send_signal(signal.SIGSTOP)
+    first = world.run("approve", job)
+    second = world.run("approve", job)
+    third = world.run("reject", job, "--reason", "no")
+    worker.send_signal(signal.SIGCONT)
+    (world.folder / "gate.go").touch()
+    worker.communicate(timeout=60)
+    assert [first.returncode, second.returncode, third.returncode] == [0, 5, 5]
+    assert world.broken() == []
+    assert len(world.effects()) == 1
