@@ -27,7 +27,6 @@ from aetheris_cli.engine.branches import Branch, Pending
 from aetheris_cli.engine.calls import Call
 from aetheris_cli.engine.outcome import Decision, outcome
 from aetheris_cli.engine.run import Run, Stopped
-from aetheris_cli.engine.script import compare
 
 Result = TypeVar("Result")
 
@@ -74,14 +73,9 @@ class Commands:
     ) -> None:
         """Hold a command against the history, and start it when it has no outcome there."""
         run = self.run
-        found = run.take(step)
-        if found is not None:
-            difference = compare(found, kind, name, digest)
-            if difference is not None:
-                run.diverged(difference)
-                raise Stopped
-            if found.done:
-                return  # its outcome is delivered in its turn
+        found = run.take(step, kind, name, digest)
+        if found is not None and found.done:
+            return  # its outcome is delivered in its turn
         run.hold(start)
 
     def wait_for(
@@ -150,12 +144,8 @@ class Commands:
         """Give a value that is recorded the first time and read from the history after."""
         run = self.run
         step = branch.next()
-        found = run.take(step)
+        found = run.take(step, "value", kind, "")
         if found is not None:
-            difference = compare(found, "value", kind, "")
-            if difference is not None:
-                run.diverged(difference)
-                raise Stopped
             return outcome(run.job, found)[0]
         made = make()
         event = ev.ValueRecorded(

@@ -22,7 +22,7 @@ from aetheris_cli.domain.states import JobState, ParkedReason
 from aetheris_cli.engine.branches import Branch, Pending
 from aetheris_cli.engine.committer import Committer
 from aetheris_cli.engine.outcome import outcome
-from aetheris_cli.engine.script import Divergence, Script
+from aetheris_cli.engine.script import Divergence, Script, compare
 from aetheris_cli.engine.threads import Threads
 from aetheris_cli.ports import failpoints
 from aetheris_cli.ports.clock import Clock
@@ -249,13 +249,26 @@ class Run:
             start()
         self.check_soon()
 
-    def take(self, step: str) -> Step | None:
-        """Give what is recorded at `step`, None when the command is new."""
+    def take(self, step: str, kind: str, name: str, digest: str) -> Step | None:
+        """Give what is recorded at `step`, None when the command is new.
+
+        Raises Stopped when another command is recorded there.
+        """
         if self._live:
             return None
         found = self.script.take(step)
+        if found is None:
+            self.unrecorded(step, f"{kind} {name}".strip())
+            return None
+        difference = compare(found, kind, name, digest)
+        if difference is not None:
+            self.diverged(difference)
+            raise Stopped
         self._maybe_live()
         return found
+
+    def unrecorded(self, step: str, what: str) -> None:
+        """Take note of a command that the history does not hold (yet)."""
 
     def _deliver_next(self) -> bool:
         """Deliver the next recorded outcome. False: look again when that has had its effect."""
@@ -279,7 +292,7 @@ class Run:
         if self._end is None:
             return "waits for something else"
         error = self._end[1]
-        return "has ended" if error is None else f"has failed: {_words(error).message}"
+        return "has ended" if error is None else f"has failed: {words(error).message}"
 
     def diverged(self, found: Divergence) -> None:
         """Park: the code is not the one whose history this is."""
@@ -491,7 +504,7 @@ class Run:
             except InvalidPayload as problem:
                 error = problem
         if event is None:
-            failed = ev.JobFailed(at=now, cause=self.history.seq, error=_words(error))
+            failed = ev.JobFailed(at=now, cause=self.history.seq, error=words(error))
             self._write_end(failed)
         else:
             self._write_end(event)
@@ -642,7 +655,7 @@ def _quoted(text: str) -> str:
     return codec.canonical(text).decode() if text else ""
 
 
-def _words(error: BaseException | None) -> Error:
+def words(error: BaseException | None) -> Error:
     """Describe an exception without its traceback."""
     kind = error.code if isinstance(error, AetherisError) else "exception"
     text = str(error)[:_WORDS].encode("utf-8", "replace").decode()

@@ -35,6 +35,7 @@ def test_killed_at(name: str, effect: str, make_world: Callable[[], World]) -> N
     assert world.broken() == []
     assert world.json("show", job)["status"] == "succeeded"
     assert len(world.effects()) >= 1
+    assert world.run("replay", "--job", job).returncode == 0
     # A result is not waited for: at the job's end it may be on the disk or not.
     doubt = {True} if name in IN_THE_CALL else {True, False} if name == LAST else {False}
     assert bool(doubtful) in (doubt if effect == "unsafe" else {False})

@@ -1,0 +1,171 @@
+"""Replay: the agent's present code over a recorded history. Nothing is sent, nothing is written.
+
+The same script that resumes a job holds each command of the code against the record and
+delivers the recorded outcomes in their order. A replay never catches up into live work: what
+the code does beyond the record of an ended job is its first difference.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from aetheris_cli.domain import codec
+from aetheris_cli.domain import events as ev
+from aetheris_cli.domain.errors import Bug, InvalidPayload
+from aetheris_cli.domain.events import AnyEvent
+from aetheris_cli.domain.history import Step
+from aetheris_cli.domain.records import JobRow
+from aetheris_cli.engine.branches import Branch
+from aetheris_cli.engine.committer import Committer
+from aetheris_cli.engine.run import Run, words
+from aetheris_cli.engine.script import Divergence
+from aetheris_cli.engine.threads import Threads
+from aetheris_cli.ports.clock import Clock
+from aetheris_cli.ports.code import Agent, Registry
+from aetheris_cli.ports.store import Store
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a replay found."""
+
+    job_id: str
+    agent: str
+    steps: int
+    """How many recorded steps the code repeated."""
+    divergence: Divergence | None = None
+
+    @property
+    def matched(self) -> bool:
+        """Whether the code does what the history says."""
+        return self.divergence is None
+
+
+class _Nobody:
+    """The host of a replay: it has code and clocks, and no way to write."""
+
+    worker_id = ""
+
+    def __init__(self, registry: Registry, clock: Clock) -> None:
+        self.registry = registry
+        self.clock = clock
+        self.threads = Threads()
+
+    @property
+    def store(self) -> Store:
+        """Refuse."""
+        raise _written()
+
+    @property
+    def committer(self) -> Committer:
+        """Refuse."""
+        raise _written()
+
+    async def owner_gone(self, worker: str) -> bool:  # noqa: ARG002 - the protocol's
+        """Refuse."""
+        raise _written()
+
+    def run_over(self, run: Run) -> None:
+        """Do nothing: nobody owns a replay."""
+
+    def failed(self, error: BaseException) -> None:
+        """Raise what went wrong in the engine."""
+        raise error
+
+    def child_spawned(self) -> None:
+        """Refuse."""
+        raise _written()
+
+
+def _written() -> Bug:
+    return Bug("a replay tried to reach a store")
+
+
+class _Rehearsal(Run):
+    """A run that never becomes live."""
+
+    def __init__(self, agent: Agent, row: JobRow, events: Sequence[AnyEvent], host: Any) -> None:  # noqa: ANN401
+        super().__init__(host, agent, row, events)
+        self.repeated = 0
+        self.result: asyncio.Future[Divergence | None] = self.loop.create_future()
+
+    def start(self) -> None:
+        """Begin, without a look at the inbox."""
+        self.spawn(Branch(), self._main(), self._main_done)
+
+    def _maybe_live(self) -> None:
+        """Stay what it is: a replay never begins anything."""
+
+    def take(self, step: str, kind: str, name: str, digest: str) -> Step | None:
+        """Count what is repeated."""
+        found = super().take(step, kind, name, digest)
+        self.repeated += found is not None
+        return found
+
+    def unrecorded(self, step: str, what: str) -> None:
+        """Take a new command for a difference if the job has ended by its own code."""
+        if isinstance(self.history.ended, ev.JobSucceeded | ev.JobFailed):
+            self.diverged(
+                Divergence(
+                    step,
+                    expected="nothing at that place",
+                    found=what,
+                    hint="a command was added, or a condition decides otherwise than it did",
+                )
+            )
+
+    def diverged(self, found: Divergence) -> None:
+        """End with the first difference."""
+        self._over(found)
+
+    def _check(self) -> None:
+        self._checking = False
+        if self.running or self.over:
+            return
+        if self.script.order or not self.script.over:
+            self._deliver_next()
+        else:
+            self._over(self._end_differs())
+
+    def _over(self, found: Divergence | None) -> None:
+        if not self.result.done():
+            self.result.set_result(found)
+            self.loop.call_soon(self._stop_code)
+
+    def _end_differs(self) -> Divergence | None:
+        """Compare how the code ended with how the job did."""
+        ended = self.history.ended
+        if not isinstance(ended, ev.JobSucceeded | ev.JobFailed):
+            return None  # the job is open, or was cut off
+        expected = "success" if isinstance(ended, ev.JobSucceeded) else "failure"
+        hint = "what the agent returns depends on something that is not recorded"
+        if self._end is None:
+            return Divergence("end", expected, "no end: the code waits", hint)
+        value, error = self._end
+        if error is None:
+            try:
+                output = codec.canonical(value, "the output")
+            except InvalidPayload as problem:
+                error = problem
+            else:
+                if isinstance(ended, ev.JobSucceeded) and output == bytes(ended.output):
+                    return None
+                return Divergence("end", expected, f"the output {output[:200].decode()}", hint)
+        said = words(error)
+        if isinstance(ended, ev.JobFailed) and (said.kind, said.type) == (
+            ended.error.kind,
+            ended.error.type,
+        ):
+            return None
+        return Divergence("end", expected, f"{said.type}: {said.message}", hint)
+
+
+async def replay(
+    agent: Agent, row: JobRow, events: Sequence[AnyEvent], registry: Registry, clock: Clock
+) -> Report:
+    """Run the code of `agent` over the history of a job and report the first difference."""
+    run = _Rehearsal(agent, row, events, _Nobody(registry, clock))
+    run.start()
+    found = await run.result
+    return Report(row.id, agent.id, run.repeated, found)
