@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 import aetheris_cli
-from aetheris_cli.cli import base, deciding, looking, proving, running
+from aetheris_cli.cli import base, deciding, looking, proving, running, store_commands
 from aetheris_cli.cli.base import out
 from aetheris_cli.cli.output import Format
 from aetheris_cli.domain.errors import AetherisError, Bug, UsageError
@@ -60,9 +60,10 @@ for _command in (
     looking.jobs, looking.show, looking.trace, looking.graph, looking.timeline, looking.wait,
     looking.calls, looking.parked, looking.agents, looking.tools, looking.workers,
     deciding.approve, deciding.reject, deciding.settle, deciding.signal, deciding.cancel,
-    deciding.pause, deciding.resume, deciding.retry, proving.replay, version,
+    deciding.pause, deciding.resume, deciding.retry, proving.replay, store_commands.doctor, version,
 ):  # fmt: skip
     app.command(_command.__name__)(_command)
+app.add_typer(store_commands.store, name="store")
 app.command("ls", hidden=True)(looking.jobs)
 app.command("tail", hidden=True)(looking.trace)
 

@@ -46,7 +46,7 @@ json_values = st.recursive(
 )
 
 
-def shuffled(value: Any) -> Any:  # noqa: ANN401
+def shuffled(value: Any) -> Any:
     """Give an equal value whose keys stand in the opposite order, with tuples for lists."""
     if isinstance(value, dict):
         return {key: shuffled(item) for key, item in reversed(value.items())}

@@ -1,0 +1,42 @@
+"""Which functions look after a store at which address."""
+
+from pathlib import Path
+from typing import Any
+
+from aetheris_cli.store import files, sqlite_lib, upkeep
+
+
+def check(url: str) -> list[dict[str, str]]:
+    """Give every problem of the store."""
+    return upkeep.check(files.store_path(url))
+
+
+def stats(url: str) -> dict[str, Any]:
+    """Count what the store holds."""
+    return upkeep.stats(files.store_path(url))
+
+
+def backup(url: str, target: Path) -> Path:
+    """Copy the store into a new file."""
+    return upkeep.backup(files.store_path(url), target)
+
+
+def machine(url: str) -> list[dict[str, Any]]:
+    """Give what of this machine matters to the store, each with whether it is well."""
+    path = files.store_path(url)
+    network = files.network_file_system(path.parent) if path.parent.is_dir() else None
+    version = ".".join(map(str, sqlite_lib.VERSION))
+    race = f"{version} has the WAL-reset race: install pysqlite3"
+    return [
+        {
+            "id": "sqlite",
+            "ok": sqlite_lib.FIXED,
+            "what": version if sqlite_lib.FIXED else race,
+        },
+        {"id": "file system", "ok": network is None, "what": network or "local"},
+        {
+            "id": "store",
+            "ok": True,
+            "what": str(path) if path.exists() else f"{path} (not made yet)",
+        },
+    ]

@@ -1,0 +1,90 @@
+"""Commands about the store as a whole: init, migrate, check, stats, backup, restore; doctor."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aetheris_cli.cli import base
+from aetheris_cli.cli.base import out
+from aetheris_cli.domain.errors import UsageError
+
+if TYPE_CHECKING:
+    from aetheris_cli.app.session import Session
+
+store = typer.Typer(help="Look after the store.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@store.command("init")
+def init() -> None:
+    """Make the store if there is none."""
+
+    async def work(session: "Session") -> str:
+        return session.store.url
+
+    out.line(base.with_session(work, create=True))
+
+
+@store.command("migrate")
+def migrate() -> None:
+    """Bring the store to this version's schema."""
+
+    async def work(session: "Session") -> str:
+        return session.store.url
+
+    out.note(f"{base.with_session(work)} is up to date")
+
+
+@store.command("check")
+def check() -> None:
+    """Read the whole store: SQLite's own check, every hash chain, every projection."""
+    from aetheris_cli.app.upkeep import check as look  # noqa: PLC0415 - only here
+
+    found = look(base.found().store)
+    out.rows(found, ["id", "problem"], empty="no problem found")
+    if found:
+        raise typer.Exit(6)
+
+
+@store.command("stats")
+def stats() -> None:
+    """Count what the store holds."""
+    from aetheris_cli.app.upkeep import stats as count  # noqa: PLC0415 - only here
+
+    out.record(
+        count(base.found().store),
+        ["path", "bytes", "jobs", "events", "payloads", "inbox", "sqlite"],
+    )
+
+
+@store.command("backup")
+def backup(
+    file: Annotated[Path, typer.Argument(help="where the copy goes; it must not exist")],
+) -> None:
+    """Copy the store through SQLite, while it is in use."""
+    from aetheris_cli.app.upkeep import backup as copy  # noqa: PLC0415 - only here
+
+    out.line(str(copy(base.found().store, file)))
+
+
+def doctor() -> None:
+    """Check this machine and this project."""
+    from aetheris_cli.app.upkeep import machine  # noqa: PLC0415 - only here
+
+    places = base.found()
+    rows: list[dict[str, Any]] = [
+        {"id": "python", "ok": sys.version_info >= (3, 11), "what": sys.version.split()[0]},
+        *machine(places.store),
+    ]
+    where = str(places.config or "none in this folder or above it")
+    rows.append({"id": "agents.yaml", "ok": places.config is not None, "what": where})
+    if places.config is not None:
+        try:
+            names = ", ".join(sorted(base.registry().agents())) or "none"
+        except UsageError as error:
+            rows.append({"id": "agents", "ok": False, "what": error.message})
+        else:
+            rows.append({"id": "agents", "ok": True, "what": names})
+    out.rows(rows, ["id", "ok", "what"])
+    raise typer.Exit(0 if all(row["ok"] for row in rows) else 1)

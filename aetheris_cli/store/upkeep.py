@@ -1,0 +1,108 @@
+"""Looking after a store file: check, statistics, backup. On connections of their own."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from aetheris_cli.domain import chain
+from aetheris_cli.domain import events as ev
+from aetheris_cli.domain.errors import Conflict, NotFound
+from aetheris_cli.domain.history import fold
+from aetheris_cli.store import migrate
+from aetheris_cli.store.guard import guard
+from aetheris_cli.store.sqlite import connect, translate
+from aetheris_cli.store.sqlite_lib import VERSION, sqlite3
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[Any]:
+    if not path.exists():
+        raise NotFound(f"there is no store at {path}", fix="run `aetheris store init`")
+    try:
+        conn = connect(path, create=False)
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
+    try:
+        migrate.check(conn, path)
+        yield conn
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
+    finally:
+        conn.close()
+
+
+def stats(path: Path) -> dict[str, Any]:
+    """Count rows and bytes."""
+    with _reading(path) as conn:
+        counts = {
+            table: conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - ours
+            for table in ("jobs", "events", "payloads", "inbox")
+        }
+        pages, size = (
+            conn.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
+        )
+        states = dict(conn.execute("SELECT status, count(*) FROM jobs GROUP BY status").fetchall())
+    return {
+        "id": str(path), "path": str(path), "bytes": pages * size, **counts, "status": states,
+        "sqlite": ".".join(map(str, VERSION)),
+    }  # fmt: skip
+
+
+def check(path: Path) -> list[dict[str, str]]:
+    """Give every problem found: SQLite's own, broken chains, rows that their history denies."""
+    with _reading(path) as conn:
+        found = [
+            {"id": str(path), "problem": text}
+            for (text,) in conn.execute("PRAGMA integrity_check").fetchall()
+            if text != "ok"
+        ]
+        for row in conn.execute("SELECT no, id, status, epoch, seq, head FROM jobs").fetchall():
+            found += [{"id": row[1], "problem": text} for text in _judge(conn, *row)]
+    return found
+
+
+def _judge(
+    conn: Any,  # noqa: ANN401 - whichever SQLite this is
+    no: int,
+    job: str,
+    status: str,
+    epoch: int,
+    seq: int,
+    head: bytes,
+) -> list[str]:
+    lines = conn.execute(
+        "SELECT seq, body, hash FROM events WHERE job_no = ? ORDER BY seq", (no,)
+    ).fetchall()
+    lines = [(at, body, bytes(line_head)) for at, body, line_head in lines]
+    broken = chain.first_break(job, lines)
+    if broken is not None:
+        return [f"the chain breaks at event {broken}"]
+    try:
+        history = fold(ev.decode(body) for _, body, _ in lines)
+    except msgspec.DecodeError as error:
+        return [f"an event cannot be read: {error}"]
+    problems = []
+    if not lines or (lines[-1][0], lines[-1][2]) != (seq, bytes(head)):
+        problems.append("the row's head is not the history's")
+    if history.status != status:
+        problems.append(f"the row says {status}, the history {history.status}")
+    if history.epoch > epoch:
+        problems.append(f"the row's epoch {epoch} is older than the history's {history.epoch}")
+    return problems
+
+
+def backup(path: Path, target: Path) -> Path:
+    """Copy the store through SQLite into a new file. Raises Conflict when there is one."""
+    if target.exists():
+        raise Conflict(f"{target} exists", why="a backup overwrites nothing", fix="name a new file")
+    if not target.parent.is_dir():
+        raise NotFound(f"there is no folder {target.parent}")
+    guard(str(path))
+    with _reading(path) as conn:
+        conn.execute("VACUUM INTO ?", (str(target),))
+    os.chmod(target, 0o600)  # noqa: PTH101 - what SQLite made
+    return target
