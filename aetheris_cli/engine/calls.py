@@ -36,7 +36,7 @@ class Call:
     """One call of a run, from its first attempt to its outcome."""
 
     __slots__ = (
-        "after", "args", "cause", "data", "digest", "id", "intent_seq", "key", "retry", "run",
+        "after", "args", "arguments", "cause", "data", "digest", "id", "intent_seq", "key", "retry", "run",
         "step", "timeout_ms", "tool", "user_key",
     )  # fmt: skip
 
@@ -46,6 +46,7 @@ class Call:
         step: str,
         tool: Tool,
         data: bytes,
+        arguments: dict[str, Any],
         *,
         key: str,
         timeout_ms: int,
@@ -58,6 +59,8 @@ class Call:
         self.tool = tool
         self.data = data
         self.args = Raw(data)
+        self.arguments: dict[str, Any] | None = arguments
+        """For the first attempt; later ones read their own, as a tool may change what it gets."""
         self.digest = codec.digest(data)
         self.id = f"{run.job}.{step}"
         self.user_key = key
@@ -186,7 +189,7 @@ class Call:
 
     async def _send(self, n: int) -> Any:  # noqa: ANN401 - the tool's own
         tool = self.tool
-        arguments = tool.read(self.data)
+        arguments, self.arguments = self.arguments or tool.read(self.data), None
         info = CallInfo(self.id, self.key, n, self.run.tip.epoch, arguments)
         set_current_call(info)
         failpoints.hit("call.before_send")

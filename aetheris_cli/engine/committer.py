@@ -17,6 +17,7 @@ from aetheris_cli.ports.store import Refused, Store
 MAX_BATCH: Final = 2_048
 MAX_QUEUED: Final = 8_192
 _RETRY_S: Final = 0.25
+_LINGER_TURNS: Final = 12
 
 
 class Owner(Protocol):
@@ -39,6 +40,7 @@ class Committer:
         self._queue: list[Change] = []
         self._under_way: list[Change] = []
         self._scheduled = False
+        self._lingering = 0
         self._room: asyncio.Future[None] | None = None
         self._idle: asyncio.Future[None] | None = None
         self.troubled = ""
@@ -50,11 +52,29 @@ class Committer:
         return len(self._queue) >= MAX_QUEUED
 
     def put(self, change: Change) -> None:
-        """Queue a sealed change."""
+        """Queue a sealed change.
+
+        One that somebody waits for is sent at once. Any other lingers for a few turns of the
+        loop, in which the agent mostly reaches its next intent: then one commit takes both.
+        """
         self._queue.append(change)
-        if not self._scheduled and not self._under_way:
+        if self._scheduled or self._under_way:
+            return
+        if change.on_durable is not None:
             self._scheduled = True
             self._loop.call_soon(self._flush)
+        elif not self._lingering:
+            self._lingering = _LINGER_TURNS
+            self._loop.call_soon(self._linger)
+
+    def _linger(self) -> None:
+        self._lingering -= 1
+        if self._scheduled or self._under_way or not self._queue:
+            self._lingering = 0
+        elif self._lingering:
+            self._loop.call_soon(self._linger)
+        else:
+            self._flush()
 
     async def room(self) -> None:
         """Wait until the queue is shorter than its bound."""

@@ -56,11 +56,12 @@ class Commands:
         run = self.run
         made = run.host.registry.tool(tool)
         data = codec.canonical(args, f"the arguments of tool {made.name}")
-        made.read(data)  # arguments that do not fit are the agent's error, not an attempt
+        # Arguments that do not fit are the agent's error, not an attempt.
+        arguments = made.read(data)
         step = branch.next()
         pending = run.pendings[step] = Pending(run, step, branch.frontier)
         call = Call(
-            run, step, made, data, key=key or "",
+            run, step, made, data, arguments, key=key or "",
             timeout_ms=made.timeout_ms if timeout is None else duration_ms(timeout),
             retry=made.retry if retry is None else retry,
             after=branch.frontier, cause=run.cause(branch),

@@ -74,20 +74,26 @@ class Worker:
         self._failure: BaseException | None = None
         self._peers: list[WorkerRow] = []
         self._ready = False
+        self._rings = False
+        """Somebody has rung since the last look at the queue."""
         self._timer: asyncio.TimerHandle | None = None
 
     # --- what a run needs of its host --------------------------------------------------------
 
     def run_over(self, run: Run) -> None:
         """Forget a run and make room for another."""
+        full = len(self.runs) >= self.settings.concurrency
         if self.runs.get(run.row.no) is run:
             del self.runs[run.row.no]
         if self.on_over is not None:
             self.on_over(run.job)
-        self._wake.set()
+        if full or self._stopping:
+            # With room to spare, all that was ready has been claimed already.
+            self._wake.set()
 
     def child_spawned(self) -> None:
         """Look for jobs to claim."""
+        self._rings = True
         self._wake.set()
 
     def failed(self, error: BaseException) -> None:
@@ -182,19 +188,21 @@ class Worker:
         if free <= 0 or self.committer.troubled:
             return False
         now = self.clock.now_ms()
-        due = await self.store.due()
-        if due == 0 or due > now:
-            if due:
-                self._wake_after(min((due - now) / 1_000, 3_600.0))
-            return False
+        rung, self._rings = self._rings, False
+        if not rung:
+            due = await self.store.due()
+            if due == 0 or due > now:
+                if due:
+                    self._wake_after(min((due - now) / 1_000, 3_600.0))
+                return False
         agents = self.settings.agents or frozenset(self.registry.agents())
         claimed = await self.store.claim(self.worker_id, free, now, agents, self.settings.root)
         for one in claimed:
             self.start(one)
-        if not claimed:
+        if not claimed and not rung:
             # What is due belongs to others, and may hide a later time of ours.
             self._wake_after(_FOREIGN_S)
-        return bool(claimed)
+        return bool(claimed) or rung
 
     def _wake_after(self, seconds: float) -> None:
         """Look again at that time; one timer at most is pending."""
@@ -220,7 +228,10 @@ class Worker:
 
     def _rung(self) -> None:
         self._presence.silence()
-        asyncio.get_running_loop().create_task(self._look())
+        self._rings = True
+        self._wake.set()
+        if self.runs:
+            asyncio.get_running_loop().create_task(self._look())
 
     async def _look(self) -> None:
         """See what others have done: wishes in inboxes, and new jobs."""

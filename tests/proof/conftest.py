@@ -13,11 +13,15 @@ from aetheris_cli.testing.witness import Witness
 
 @pytest.fixture
 def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
+    worlds: list[World] = []
     with Witness(tmp_path / "witness.jsonl") as witness:
 
         def make() -> World:
             folder = tmp_path / "project"
             folder.mkdir()
-            return World(folder, witness.url, witness.log)
+            worlds.append(World(folder, witness.url, witness.log))
+            return worlds[-1]
 
         yield make
+        for world in worlds:
+            world.close()

@@ -43,6 +43,28 @@ MUTANTS = {
         '"", actor)',
         "tests/proof/test_fences.py::test_an_approval_is_good_once_while_the_job_has_an_owner",
     ),
+    "the epoch is compared wrongly": Mutant(
+        "store/sql/queries.sql",
+        "AND jobs.epoch = v.column3",
+        "AND jobs.epoch >= v.column3",
+        "tests/store/test_fence.py::test_the_epoch_is_compared_even_when_all_else_fits",
+    ),
+    "the fence stands outside of the commit": Mutant(
+        "store/commits.py",
+        """    if (yield Many("head_jobs", fences)) != len(fences):
+        raise _GuardFailed
+""",
+        """    yield Many("head_jobs", fences)
+""",
+        "tests/store/test_fence.py::test_a_worker_that_lost_its_lease_writes_nothing",
+    ),
+    "a failed change does not take the later ones with it": Mutant(
+        "store/commits.py",
+        "                bad, stale = good[at:], True\n",
+        "                bad, stale = [good.pop(at)], True\n                good.append(bad[0])\n",
+        "tests/store/test_fence.py"
+        "::test_a_refused_change_takes_down_the_later_ones_of_its_job_and_no_other",
+    ),
 }
 
 
@@ -77,6 +99,7 @@ def test_the_proofs_turn_red_when(name: str, tmp_path: Path) -> None:
     done = _run(_mutated(tmp_path, mutant), mutant.caught_by)
     assert done.returncode == 1, done.stdout
     assert "1 failed" in done.stdout
+    assert "the guard has moved" not in done.stdout
 
 
 def test_a_copy_without_a_mutation_is_green(tmp_path: Path) -> None:

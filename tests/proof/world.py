@@ -24,6 +24,7 @@ class World:
     def __init__(self, folder: Path, witness_url: str, witness_log: Path) -> None:
         self.folder = folder
         self.log = witness_log
+        self.processes: list[subprocess.Popen[str]] = []
         self.acks: list[dict[str, str]] = []
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("AETHERIS_")},
@@ -45,7 +46,7 @@ class World:
 
     def start(self, *words: str, failpoint: str = "") -> "subprocess.Popen[str]":
         """Start a command and go on."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             self.command(*words),
             cwd=self.folder,
             env=self.environment | {"AETHERIS_FAILPOINTS": failpoint},
@@ -54,6 +55,15 @@ class World:
             stdin=subprocess.DEVNULL,
             text=True,
         )
+        self.processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """Let no process outlive its test."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def run(self, *words: str, failpoint: str = "") -> "subprocess.CompletedProcess[str]":
         """Run a command to its end."""

@@ -1,0 +1,180 @@
+"""The fence of a commit: what a worker writes of a job that is no longer as it believes."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aetheris_cli.domain import changes, wishes
+from aetheris_cli.domain import events as ev
+from aetheris_cli.domain.chain import first_break
+from aetheris_cli.domain.changes import Change, NewJob, Tip
+from aetheris_cli.domain.records import WorkerRow
+from aetheris_cli.ports.store import Claimed, Refused
+from aetheris_cli.store.sqlstore import SqlStore
+
+NOW = 1_000
+Play = Callable[[SqlStore], Coroutine[Any, Any, None]]
+
+
+def play(path: Path, scene: Play) -> None:
+    async def inside() -> None:
+        store = SqlStore.open(f"sqlite:///{path / 'jobs.db'}", create=True)
+        try:
+            await scene(store)
+        finally:
+            await store.close()
+
+    asyncio.run(inside())
+
+
+async def worker(store: SqlStore, name: str) -> None:
+    await store.register(
+        WorkerRow(
+            id=name, host="h", boot="b", pid=1, lock_dir="d", started_at=NOW, beat_at=NOW,
+            expires_at=NOW, status="alive", concurrency=9, agents="a",
+        )
+    )  # fmt: skip
+
+
+async def submit(store: SqlStore, name: str) -> None:
+    await store.submit(NewJob(f"job_{name}", ev.JobSubmitted(agent="a", root=f"job_{name}")), NOW)
+
+
+async def claim(store: SqlStore, name: str) -> list[Claimed]:
+    return await store.claim(name, 9, NOW, None)
+
+
+def tip(claimed: Claimed) -> Tip:
+    row = claimed.row
+    return Tip(row.no, row.id, row.worker, row.epoch, row.seq, row.head, row.inbox_done)
+
+
+def log(text: str) -> Change:
+    return Change([ev.LogWritten(at=NOW, text=text)])
+
+
+async def commit(store: SqlStore, *given: Change) -> list[Refused]:
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[list[Refused]] = loop.create_future()
+
+    def reply(refused: list[Refused] | None, error: BaseException | None) -> None:
+        def settle() -> None:
+            if error is not None:
+                done.set_exception(error)
+            else:
+                done.set_result(refused or [])
+
+        loop.call_soon_threadsafe(settle)
+
+    store.commit(given, NOW, reply)
+    return await done
+
+
+async def texts(store: SqlStore, no: int) -> list[str]:
+    return [one.text for one in await store.events(no) if isinstance(one, ev.LogWritten)]
+
+
+async def whole(store: SqlStore, claimed: Claimed) -> None:
+    lines = await store.lines(claimed.row.no, 0, 1_000)
+    assert first_break(claimed.row.id, lines) is None
+
+
+def test_what_its_owner_writes_is_kept_and_chained(tmp_path: Path) -> None:
+    async def scene(store: SqlStore) -> None:
+        await worker(store, "w1")
+        await submit(store, "a")
+        (mine,) = await claim(store, "w1")
+        at = tip(mine)
+        assert await commit(store, at.seal(log("one")), at.seal(log("two"))) == []
+        assert await texts(store, mine.row.no) == ["one", "two"]
+        await whole(store, mine)
+
+    play(tmp_path, scene)
+
+
+def test_a_worker_that_lost_its_lease_writes_nothing(tmp_path: Path) -> None:
+    async def scene(store: SqlStore) -> None:
+        await worker(store, "w1")
+        await worker(store, "w2")
+        await submit(store, "a")
+        (old,) = await claim(store, "w1")
+        late = tip(old).seal(log("late"))
+        await store.end_worker("w1", "dead", NOW)
+        (new,) = await claim(store, "w2")
+        assert new.row.epoch > old.row.epoch
+        (refused,) = await commit(store, late)
+        assert (refused.stale, refused.changes) == (False, [late])
+        assert await texts(store, old.row.no) == []
+        await whole(store, new)
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_the_epoch_is_compared_even_when_all_else_fits(tmp_path: Path, shift: int) -> None:
+    async def scene(store: SqlStore) -> None:
+        await worker(store, "w1")
+        await submit(store, "a")
+        (mine,) = await claim(store, "w1")
+        at = tip(mine)
+        at.epoch += shift
+        (refused,) = await commit(store, at.seal(log("of another epoch")))
+        assert not refused.stale
+        assert await texts(store, mine.row.no) == []
+
+    play(tmp_path, scene)
+
+
+def test_a_refused_change_takes_down_the_later_ones_of_its_job_and_no_other(
+    tmp_path: Path,
+) -> None:
+    async def scene(store: SqlStore) -> None:
+        await worker(store, "w1")
+        await submit(store, "a")
+        await submit(store, "b")
+        first, second = await claim(store, "w1")
+        await store.deliver(wishes.cancel(first.row.id, "me"), NOW)
+        at, other = tip(first), tip(second)
+        intent = at.seal(changes.intended(ev.CallIntended(at=NOW, step="1", tool="t")))
+        later = at.seal(log("built on the intent"))
+        (refused,) = await commit(store, intent, other.seal(log("of b")), later)
+        assert refused.stale
+        assert refused.changes == [intent, later]
+        assert await texts(store, first.row.no) == []
+        assert await texts(store, second.row.no) == ["of b"]
+        await whole(store, first)
+        await whole(store, second)
+
+    play(tmp_path, scene)
+
+
+def test_no_intent_is_written_after_an_acknowledged_wish(tmp_path: Path) -> None:
+    async def scene(store: SqlStore) -> None:
+        await worker(store, "w1")
+        await submit(store, "a")
+        (mine,) = await claim(store, "w1")
+        receipt = await store.deliver(wishes.cancel(mine.row.id, "me"), NOW)
+        assert receipt.owner == "w1"
+        intent = tip(mine).seal(changes.intended(ev.CallIntended(at=NOW, step="1", tool="t")))
+        (refused,) = await commit(store, intent)
+        assert refused.stale
+        # A result guards on the epoch alone: what was received is never dropped.
+        assert await commit(store, tip(mine).seal(log("a result"))) == []
+
+    play(tmp_path, scene)
+
+
+def test_a_decision_is_taken_once_whoever_owns_the_job(tmp_path: Path) -> None:
+    async def scene(store: SqlStore) -> None:
+        await worker(store, "w1")
+        await submit(store, "a")
+        (mine,) = await claim(store, "w1")
+        first = await store.deliver(wishes.cancel(mine.row.id, "me"), NOW)
+        again = await store.deliver(wishes.cancel(mine.row.id, "you"), NOW)
+        assert (first.new, again.new) == (True, False)
+        assert again.first.actor == "me"
+
+    play(tmp_path, scene)
