@@ -36,8 +36,8 @@ class Call:
     """One call of a run, from its first attempt to its outcome."""
 
     __slots__ = (
-        "after", "args", "arguments", "cause", "data", "digest", "id", "intent_seq", "key", "retry", "run",
-        "step", "timeout_ms", "tool", "user_key",
+        "after", "args", "arguments", "cause", "data", "digest", "id", "intent_seq", "key",
+        "retry", "run", "step", "timeout_ms", "tool", "user_key",
     )  # fmt: skip
 
     def __init__(  # a row of the ledger
