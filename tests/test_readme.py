@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,26 @@ def test_make_demo() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("The witness saw 1 charge.") == 3
     assert "in_doubt" in done.stdout
+
+
+def test_the_first_job(tmp_path: Path) -> None:
+    # A copy, so that the reader's own store and outbox stay as they are.
+    for name in ("README.md", "agents.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "aetheris").symlink_to(Path(sys.executable).with_name("aetheris"))
+    ran = 0
+    for marker, _, text in _blocks():
+        kind, _, what = marker.partition(": exit ")
+        if kind == "first":
+            ran += 1
+            done = _run(["bash", "-euc", text], tmp_path)
+            assert done.returncode == int(what), (text, done.stdout, done.stderr)
+    assert ran == 2
+    (report,) = (tmp_path / "outbox").iterdir()
+    assert "# README.md" in report.read_text("utf-8")
+    assert done.stdout.splitlines()[-1].endswith(report.name)
 
 
 def test_the_tour(tmp_path: Path) -> None:
