@@ -70,8 +70,8 @@ class Committer:
     def _linger(self) -> None:
         self._lingering -= 1
         if self._scheduled or self._under_way or not self._queue:
-            self._lingering = 0
-        elif self._lingering:
+            self._lingering = 0  # what comes goes with the commit that is on its way
+        elif self._lingering > 0:
             self._loop.call_soon(self._linger)
         else:
             self._flush()

@@ -111,6 +111,9 @@ class Run:
         self._live = False
         self._held: list[Callable[[], None]] = []
         self._stalled: list[Change] | None = None
+        self._reading = False
+        self._read_again = False
+        """Something may have arrived after the read under way had begun."""
         self._end: tuple[Any, BaseException | None] | None = None
         self._ending = False
         self._checking = False
@@ -365,14 +368,34 @@ class Run:
 
     # --- the inbox ---------------------------------------------------------------------------
 
+    def rung(self) -> None:
+        """Somebody has put something into the inbox.
+
+        Not while a last change is on its way: it guards on the inbox, so either it has given
+        the job away before the wish came, or it comes back and the inbox is read then. Reading
+        now would hand the outcome to code that may not issue commands any more.
+        """
+        if not self._ending:
+            self.read_inbox()
+
     def read_inbox(self) -> None:
         """Fetch what is unread and take it into the history, before anything else is written."""
         if self._stalled is None:
             self._stalled = []
+        if self._reading:
+            # Two readers at once would take the same wish twice.
+            self._read_again = True
+            return
+        self._reading = True
         self.loop.create_task(self._read_inbox())
 
     async def _read_inbox(self) -> None:
-        rows = await self.host.store.inbox(self.row.no, self.tip.inbox_seq)
+        while True:
+            self._read_again = False
+            rows = await self.host.store.inbox(self.row.no, self.tip.inbox_seq)
+            if not self._read_again:
+                break
+        self._reading = False
         stalled = self._stalled
         if self.over or stalled is None:
             return

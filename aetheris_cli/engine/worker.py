@@ -238,7 +238,7 @@ class Worker:
         for no in await self.store.unread(self.worker_id):
             run = self.runs.get(no)
             if run is not None:
-                run.read_inbox()
+                run.rung()
         self._wake.set()
 
     async def _watch(self) -> None:

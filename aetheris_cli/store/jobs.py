@@ -61,10 +61,14 @@ def append(row: JobRow, new: Sequence[AnyEvent]) -> Op[None]:
     sealed = chain.seal(row.seq, row.head, row.epoch, new)
     if not sealed.lines:
         return
-    yield Many("append_events", [(row.no, *line) for line in sealed.lines])
+    yield from _write(row.no, sealed)
+    row.seq, row.head = sealed.lines[-1].seq, sealed.lines[-1].hash
+
+
+def _write(no: int, sealed: chain.Sealed) -> Op[None]:
+    yield Many("append_events", [(no, *line) for line in sealed.lines])
     if sealed.payloads:
         yield Many("keep_payloads", [(key, data.decode()) for key, data in sealed.payloads])
-    row.seq, row.head = sealed.lines[-1].seq, sealed.lines[-1].hash
 
 
 def insert(new: NewJob, now: int) -> Op[JobRow]:
@@ -100,14 +104,17 @@ def insert(new: NewJob, now: int) -> Op[JobRow]:
         finished_at=0,
         ended_seq=0,
     )
+    # Sealed before the row exists, so that the row is written once, as it ends up.
+    sealed = chain.seal(row.seq, row.head, row.epoch, [event])
+    row.seq, row.head = sealed.lines[-1].seq, sealed.lines[-1].hash
     found = yield Q("insert_job", msgspec.structs.asdict(row) | {"status": "queued"})
     row.no = found[0][0]
-    yield from append(row, [event])
+    yield from _write(row.no, sealed)
     for name, value in event.labels.items():
         yield Q("insert_label", {"name": name, "value": value, "job_no": row.no})
     if new.run_here:
         yield from claim_row(row, new.run_here, now)
-    yield from save(row)
+        yield from save(row)
     return row
 
 
