@@ -12,8 +12,9 @@ from aetheris_cli.domain.errors import (
     TimedOut,
 )
 from aetheris_cli.domain.retry import Retry
-from aetheris_cli.engine.context import Context, SyncContext
+from aetheris_cli.engine.context import Context
 from aetheris_cli.engine.outcome import Decision
+from aetheris_cli.engine.sync_context import SyncContext
 from aetheris_cli.ports.code import CallInfo, DidNotHappen, Happened, Unknown, current_call
 from aetheris_cli.tools.python import tool
 

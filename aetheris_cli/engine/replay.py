@@ -19,6 +19,7 @@ from aetheris_cli.domain.history import Step
 from aetheris_cli.domain.records import JobRow
 from aetheris_cli.engine.branches import Branch
 from aetheris_cli.engine.committer import Committer
+from aetheris_cli.engine.perform import perform
 from aetheris_cli.engine.run import Run, words
 from aetheris_cli.engine.script import Divergence
 from aetheris_cli.engine.threads import Threads
@@ -86,13 +87,13 @@ class _Rehearsal(Run):
     """A run that never becomes live."""
 
     def __init__(self, agent: Agent, row: JobRow, events: Sequence[AnyEvent], host: Any) -> None:  # noqa: ANN401
-        super().__init__(host, agent, row, events)
+        super().__init__(host, agent, row, events, perform)
         self.repeated = 0
         self.result: asyncio.Future[Divergence | None] = self.loop.create_future()
 
     def start(self) -> None:
         """Begin, without a look at the inbox."""
-        self.spawn(Branch(), self._main(), self._main_done)
+        self.spawn(Branch(), self._perform(self), self._main_done)
 
     def _maybe_live(self) -> None:
         """Stay what it is: a replay never begins anything."""

@@ -7,7 +7,7 @@ flight is waited for, or the job parks.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from msgspec import Raw
 
@@ -83,11 +83,18 @@ class Wait:
         self.pending: Pending | None = None
 
 
+Perform: TypeAlias = Callable[["Run"], Coroutine[Any, Any, Any]]
+"""Calls the agent's code in the name of a run; given from outside, as it stands on the run."""
+
+
 class Run:
     """The engine's side of one job. The agent sees it through a Context."""
 
-    def __init__(self, host: Host, agent: Agent, row: JobRow, events: Sequence[AnyEvent]) -> None:
+    def __init__(
+        self, host: Host, agent: Agent, row: JobRow, events: Sequence[AnyEvent], perform: Perform
+    ) -> None:
         self.host = host
+        self._perform = perform
         self.agent = agent
         self.row = row
         self.job = row.id
@@ -136,7 +143,7 @@ class Run:
             )
             return
         self._maybe_live()
-        self.spawn(Branch(), self._main(), self._main_done)
+        self.spawn(Branch(), self._perform(self), self._main_done)
 
     def spawn(
         self,
@@ -156,16 +163,6 @@ class Run:
 
         task.add_done_callback(finished)
         return task
-
-    async def _main(self) -> Any:  # noqa: ANN401 - the agent's own
-        from aetheris_cli.engine.context import Context, SyncContext  # noqa: PLC0415 - its user
-
-        submitted = self.history.submitted
-        message = submitted.message if submitted is not None else ""
-        if self.agent.is_async:
-            return await self.agent.run(Context(self), message)
-        context = SyncContext(self)
-        return await context.drive(self.agent.run, message)
 
     def _main_done(self, task: asyncio.Task[Any]) -> None:
         if self.over:

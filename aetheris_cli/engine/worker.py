@@ -14,6 +14,7 @@ from aetheris_cli.domain import ids
 from aetheris_cli.domain.errors import AetherisError, StoreUnavailable
 from aetheris_cli.domain.records import WorkerRow
 from aetheris_cli.engine.committer import Committer
+from aetheris_cli.engine.perform import perform
 from aetheris_cli.engine.run import Run
 from aetheris_cli.engine.threads import Threads
 from aetheris_cli.ports import failpoints
@@ -214,7 +215,7 @@ class Worker:
         """Run a job that this worker owns."""
         failpoints.hit("claim.after_commit")
         row = claimed.row
-        run = Run(self, self.registry.agent(row.agent), row, claimed.events)
+        run = Run(self, self.registry.agent(row.agent), row, claimed.events, perform)
         self.runs[row.no] = run
         run.start()
         return run
