@@ -10,7 +10,7 @@ from aetheris_cli.agents.python import as_agent
 from aetheris_cli.app.registry import CodeRegistry
 from aetheris_cli.app.session import Session, opened
 from aetheris_cli.control.shapes import Shape
-from aetheris_cli.domain.errors import UsageError
+from aetheris_cli.domain.errors import StoreBusy, UsageError
 from aetheris_cli.domain.retry import duration_ms
 from aetheris_cli.engine.worker import Settings, Worker
 from aetheris_cli.ports.store import Filter
@@ -111,7 +111,12 @@ class Runtime:
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._main, name="aetheris-runtime", daemon=True)
         self._thread.start()
-        self._started.wait(_START_S)
+        if not self._started.wait(_START_S):
+            raise StoreBusy(
+                f"the store {self._url} could not be opened within {_START_S:g} s",
+                why="another program holds it",
+                fix="try again; `aetheris doctor` shows who uses it",
+            )
         if self._error is not None:
             raise self._error
         return self

@@ -1,6 +1,6 @@
 """Commands that look: jobs, show, trace, graph, timeline, wait, calls, parked and what is there."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 
@@ -149,20 +149,16 @@ def graph(
     if out.is_json or style == "rows" or out.format is not Format.TABLE:
         out.rows(steps, ["id", "level", "kind", "name", "status", "after"], empty="no steps yet")
         return
-    if style == "mermaid":
-        out.line("graph TD")
+    if style in _DRAWN:
+        drawn = _DRAWN[style]
+        out.line(drawn.first)
         for one in steps:
-            out.line(f'  s{_flat(one["id"])}["{one["id"]} {_plain(one["name"])}"]')
+            ids = {"id": one["id"], "flat": _flat(one["id"])}
+            out.line(drawn.node.format(**ids, name=_plain(one["name"])))
             for before in one["after"]:
-                out.line(f"  s{_flat(before)} --> s{_flat(one['id'])}")
-        return
-    if style == "dot":
-        out.line("digraph job {")
-        for one in steps:
-            out.line(f'  "{one["id"]}" [label="{one["id"]} {_plain(one["name"])}"];')
-            for before in one["after"]:
-                out.line(f'  "{before}" -> "{one["id"]}";')
-        out.line("}")
+                out.line(drawn.edge.format(**ids, before=before, flat_before=_flat(before)))
+        if drawn.last:
+            out.line(drawn.last)
         return
     for level in sorted({one["level"] for one in steps}):
         names = [
@@ -171,6 +167,23 @@ def graph(
             if one["level"] == level
         ]
         out.line(f"{level:>3}  " + "  |  ".join(names))
+
+
+class _Drawn(NamedTuple):
+    """How a graph is written in the language of a drawing tool."""
+
+    first: str
+    node: str
+    edge: str
+    last: str
+
+
+_DRAWN: Final = {
+    "mermaid": _Drawn("graph TD", '  s{flat}["{id} {name}"]', "  s{flat_before} --> s{flat}", ""),
+    "dot": _Drawn(
+        "digraph job {", '  "{id}" [label="{id} {name}"];', '  "{before}" -> "{id}";', "}"
+    ),
+}
 
 
 def _flat(step: str) -> str:

@@ -210,15 +210,8 @@ class Control:
         wish = wishes.decide(
             row.id, step, self.actor, approved=approved, value=value, comment=comment
         )
-        receipt = await self._deliver(wish)
-        if not receipt.new:
-            raise Conflict(
-                f"approval {ids.approval_id(JobId(row.id), StepId(step))} was decided already",
-                why=f"by {receipt.first.actor or 'somebody'} at {shapes.time(receipt.first.at)}",
-                fix=f"`aetheris show {row.id}` shows how",
-                job=row.id,
-            )
-        return await self.job(row.id)
+        approval = ids.approval_id(JobId(row.id), StepId(step))
+        return await self._answer(wish, f"approval {approval} was decided", "show")
 
     async def _approval(self, target: str) -> tuple[JobRow, str]:
         if "." in target:
@@ -255,15 +248,19 @@ class Control:
         row = await self.store.find(job)
         value = Raw(codec.canonical(result, "the result")) if verdict == "happened" else NONE
         wish = wishes.settle(row.id, step, self.actor, verdict=verdict, result=value, reason=reason)
+        return await self._answer(wish, f"call {row.id}.{step} was settled", "calls")
+
+    async def _answer(self, wish: Delivery, answered: str, look: str) -> Shape:
+        """Deliver the one answer that a question takes. Raises Conflict for a second one."""
         receipt = await self._deliver(wish)
         if not receipt.new:
             raise Conflict(
-                f"call {row.id}.{step} was settled already",
+                f"{answered} already",
                 why=f"by {receipt.first.actor or 'somebody'} at {shapes.time(receipt.first.at)}",
-                fix=f"`aetheris calls {row.id}` shows how",
-                job=row.id,
+                fix=f"`aetheris {look} {wish.job}` shows how",
+                job=wish.job,
             )
-        return await self.job(row.id)
+        return await self.job(wish.job)
 
     async def signal(self, job: str, name: str, value: Any = None, *, key: str = "") -> Shape:  # noqa: ANN401
         """Send a named value to a job. The same key is taken once."""

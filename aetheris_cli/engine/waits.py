@@ -27,16 +27,25 @@ class Opening(NamedTuple):
     cause: int
     pending: Pending
 
+    @property
+    def is_new(self) -> bool:
+        """Whether the history does not hold it yet."""
+        return self.step not in self.run.history.steps
+
+    def until(self, now: int, limit_ms: int) -> int:
+        """Give when it ends by itself: as recorded, or `limit_ms` from now; 0: never."""
+        if self.is_new:
+            return now + limit_ms if limit_ms else 0
+        return self.run.history.steps[self.step].until
+
 
 def approval(
     at: Opening, title: str, details: Raw, digest: str, role: str, expires_ms: int
 ) -> None:
     """Ask a person."""
-    run, step = at.run, at.step
-    recorded = run.history.steps.get(step)
-    if recorded is None:
-        now = run.now()
-        until = now + expires_ms if expires_ms else 0
+    run, step, now = at.run, at.step, at.run.now()
+    until = at.until(now, expires_ms)
+    if at.is_new:
         event = ev.ApprovalRequested(
             at=now, cause=at.cause, step=step, title=title, details=details, digest=digest,
             role=role, expires_at=until, after=at.after,
@@ -46,8 +55,6 @@ def approval(
             until=until, details=bytes(details).decode(),
         )  # fmt: skip
         run.queue(changes.asked(event, question))
-    else:
-        until = recorded.until
 
     def expire() -> None:
         event = ev.ApprovalDecided(
@@ -62,18 +69,14 @@ def approval(
 
 def signal(at: Opening, name: str, timeout_ms: int) -> None:
     """Wait for a named signal; one that came early is taken at once."""
-    run, step = at.run, at.step
-    recorded = run.history.steps.get(step)
-    if recorded is None:
-        now = run.now()
-        until = now + timeout_ms if timeout_ms else 0
+    run, step, now = at.run, at.step, at.run.now()
+    until = at.until(now, timeout_ms)
+    if at.is_new:
         event = ev.SignalAwaited(
             at=now, cause=at.cause, step=step, name=name, until=until, after=at.after
         )
         question = Question(step=step, kind="signal", since=now, name=name, until=until)
         run.queue(changes.asked(event, question))
-    else:
-        until = recorded.until
 
     def expire() -> None:
         event = ev.SignalConsumed(
@@ -90,15 +93,11 @@ def signal(at: Opening, name: str, timeout_ms: int) -> None:
 
 def timer(at: Opening, ms: int) -> None:
     """Wait for a time."""
-    run, step = at.run, at.step
-    recorded = run.history.steps.get(step)
-    if recorded is None:
-        now = run.now()
-        until = now + ms
+    run, step, now = at.run, at.step, at.run.now()
+    until = at.until(now, ms) or now
+    if at.is_new:
         event = ev.TimerSet(at=now, cause=at.cause, step=step, until=until, ms=ms, after=at.after)
         run.queue(changes.recorded(event))
-    else:
-        until = recorded.until
 
     def fire() -> None:
         event = ev.TimerFired(at=run.now(), step=step, cause=run.history.steps[step].last_seq)
@@ -111,7 +110,7 @@ def timer(at: Opening, ms: int) -> None:
 def child(at: Opening, agent: str, message: str, given: Raw, digest: str) -> None:
     """Start a child job, in the transaction that records it, and wait for its end."""
     run, step = at.run, at.step
-    if step not in run.history.steps:
+    if at.is_new:
         parent = ids.call_id(ids.JobId(run.job), ids.StepId(step))
         name = ids.child_id(CallId(parent))
         now = run.now()

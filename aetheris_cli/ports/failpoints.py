@@ -66,6 +66,8 @@ def hit(name: str) -> None:
     elif found.gate:
         del _armed[name]
         Path(f"{found.gate}.reached").touch()
+        # The process is to stand still, its event loop too, until another process says go:
+        # there is nothing to be woken by but a look at the file.
         while not Path(f"{found.gate}.go").exists():
             time.sleep(_LOOK_S)
     else:

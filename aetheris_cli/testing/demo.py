@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -83,7 +84,8 @@ class _Stage:
         return job, taken - killed_at
 
 
-def _until(true: "Any") -> None:  # noqa: ANN401 - a function without arguments
+def _until(true: Callable[[], bool]) -> None:
+    """Wait for what another process does; there is no event of it here, so it is looked for."""
     end = time.monotonic() + _PATIENCE_S
     while not true():
         if time.monotonic() > end:

@@ -142,6 +142,8 @@ def _supported(kind: Any) -> Any:  # noqa: ANN401
         msgspec.json.Decoder(kind)
         msgspec.json.schema(kind)
     except (TypeError, NotImplementedError, ValueError):
+        # What msgspec raises for a type that it cannot read (TypeError, ValueError for a name
+        # that cannot be resolved) or describe (NotImplementedError). The hint then checks nothing.
         return Any
     return kind
 

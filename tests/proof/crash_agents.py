@@ -79,6 +79,7 @@ crash_unsafe = _crash("crash_unsafe", charge_unsafe)
 
 @tool(effect="pure")
 def hold(gate: str) -> str:
+    """Stand in the call until the test, another process, makes a file; only a look shows it."""
     Path(f"{gate}.reached").touch()
     while not Path(f"{gate}.go").exists():
         time.sleep(0.01)

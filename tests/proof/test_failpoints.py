@@ -48,9 +48,7 @@ def test_killed_at_a_commit_of_the_store(
     when: str, count: int, effect: str, make_world: Callable[[], World]
 ) -> None:
     world = make_world()
-    job = world.submit(f"crash_{effect}")
-    world.work()
-    world.approve(job)
+    job = world.approved(f"crash_{effect}")
     done = world.run("worker", "--until-idle", failpoint=f"store.{when}_commit:{count}")
     assert done.returncode in {0, -9}
     world.work()

@@ -8,9 +8,7 @@ from world import World
 
 def test_no_effect_while_its_intent_is_not_on_the_disk(make_world: Callable[[], World]) -> None:
     world = make_world()
-    job = world.submit("crash_unsafe")
-    world.work()
-    world.approve(job)
+    world.approved("crash_unsafe")
     gate = world.folder / "gate"
     # The worker's commits: its lease, the claim, the intent.
     worker = world.start("worker", failpoint=f"store.before_commit:3@{gate}")
@@ -35,9 +33,7 @@ def test_a_probes_no_is_not_trusted_while_the_former_owner_lives(
     make_world: Callable[[], World],
 ) -> None:
     world = make_world()
-    job = world.submit("crash_probe")
-    world.work()
-    world.approve(job)
+    job = world.approved("crash_probe")
     gate = world.folder / "gate"
     hung = world.start("worker", "--lease", "1s", failpoint=f"call.before_send:1@{gate}")
     world.until((world.folder / "gate.reached").exists, "the call")

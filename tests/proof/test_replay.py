@@ -20,10 +20,7 @@ def test_replay_of_unchanged_code_matches_and_sends_nothing(
     make_world: Callable[[], World],
 ) -> None:
     world = make_world()
-    job = world.submit("crash_unsafe")
-    world.work()
-    world.approve(job)
-    world.work()
+    job = world.finished("crash_unsafe")
     before = world.histories()
     verdict = world.json("replay", "--job", job)
     assert verdict["matched"]
@@ -36,10 +33,7 @@ def test_replay_names_the_step_at_which_changed_code_calls_something_else(
     make_world: Callable[[], World],
 ) -> None:
     world = make_world()
-    job = world.submit("crash_unsafe")
-    world.work()
-    world.approve(job)
-    world.work()
+    job = world.finished("crash_unsafe")
     _change(world, SAME, OTHER)
     done = world.run("replay", "--job", job, "--json")
     assert done.returncode == 12
@@ -48,10 +42,7 @@ def test_replay_names_the_step_at_which_changed_code_calls_something_else(
 
 def test_replay_names_a_command_that_was_added_at_the_end(make_world: Callable[[], World]) -> None:
     world = make_world()
-    job = world.submit("crash_pure")
-    world.work()
-    world.approve(job)
-    world.work()
+    job = world.finished("crash_pure")
     _change(world, SAME, f"{SAME.replace('return', 'got =')}\n        {OTHER}")
     done = world.run("replay", "--job", job, "--json")
     assert done.returncode == 12
@@ -62,9 +53,7 @@ def test_a_job_resumed_with_other_code_parks_and_goes_on_when_it_is_mended(
     make_world: Callable[[], World],
 ) -> None:
     world = make_world()
-    job = world.submit("crash_unsafe")
-    world.work()
-    world.approve(job)
+    job = world.approved("crash_unsafe")
     _change(world, 'lambda: ctx.call(look, item="b")', 'lambda: ctx.call(look, item="x")')
     world.work()
     found = world.json("show", job)
@@ -79,10 +68,7 @@ def test_a_job_resumed_with_other_code_parks_and_goes_on_when_it_is_mended(
 
 def test_replay_refuses_an_effect_outside_of_a_tool(make_world: Callable[[], World]) -> None:
     world = make_world()
-    job = world.submit("crash_pure")
-    world.work()
-    world.approve(job)
-    world.work()
+    job = world.finished("crash_pure")
     _change(world, SAME, f"Path('leak').write_text('x')\n        {SAME}")
     done = world.run("replay", "--job", job, "--json")
     assert done.returncode == 12

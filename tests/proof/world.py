@@ -105,7 +105,11 @@ class World:
         self.ok("worker", "--until-idle")
 
     def until(self, true: Callable[[], bool], what: str, seconds: float = 60) -> None:
-        """Wait for something that must come."""
+        """Wait for something that must come from another process.
+
+        Nothing of it reaches this one, so it is looked for; the deadline is a bound on a test
+        that fails, and no test passes by it.
+        """
         end = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < end, f"this did not come: {what}"
@@ -115,6 +119,19 @@ class World:
         """Approve from a process of its own."""
         self.ok("approve", job)
         self.acked("approve", job)
+
+    def approved(self, agent: str) -> str:
+        """Submit a job, let it come to its question, and answer yes."""
+        job = self.submit(agent)
+        self.work()
+        self.approve(job)
+        return job
+
+    def finished(self, agent: str) -> str:
+        """Play a job to its end."""
+        job = self.approved(agent)
+        self.work()
+        return job
 
     def effects(self) -> list[dict[str, Any]]:
         """Give what the witness has seen."""
