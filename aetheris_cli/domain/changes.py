@@ -77,6 +77,8 @@ class Change(msgspec.Struct):
     owner: Any = None
     """The run that queued it, told when the change is refused."""
     on_durable: Callable[[], None] | None = None
+    on_overtaken: Callable[[], None] | None = None
+    """Where set, a wish that arrives first takes the change's place: it is dropped, and told."""
 
     @property
     def simple(self) -> bool:

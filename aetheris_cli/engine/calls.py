@@ -6,22 +6,25 @@ What happens after an error or a crash is read off the tables in `domain.ledger`
 
 import asyncio
 import inspect
-from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Raw
 
 from aetheris_cli.domain import changes, codec, ledger, wishes
 from aetheris_cli.domain import events as ev
-from aetheris_cli.domain.errors import AetherisError, NotSent, Refused
+from aetheris_cli.domain.changes import Delivery
+from aetheris_cli.domain.errors import AetherisError, Bug, NotSent, Refused, StoreBusy, StoreFull
 from aetheris_cli.domain.events import NONE, Error
 from aetheris_cli.domain.history import Step
 from aetheris_cli.domain.ledger import Effect, Next, OnInDoubt, Raised, Recovery, Seen
 from aetheris_cli.domain.retry import Retry
 from aetheris_cli.domain.states import AttemptState, CallState, ParkedReason
-from aetheris_cli.engine.run import Run, Stopped, Wait
+from aetheris_cli.engine.endings import text_of
+from aetheris_cli.engine.journal import Stopped
+from aetheris_cli.engine.run import Run, Wait
 from aetheris_cli.engine.threads import Carried, in_thread
 from aetheris_cli.ports import failpoints
+from aetheris_cli.ports.clock import Clock
 from aetheris_cli.ports.code import (
     CallInfo,
     DidNotHappen,
@@ -30,14 +33,18 @@ from aetheris_cli.ports.code import (
     Unknown,
     set_current_call,
 )
+from aetheris_cli.ports.store import Store
+
+_AGAIN_S: Final = 0.5
 
 
 class Call:
     """One call of a run, from its first attempt to its outcome."""
 
     __slots__ = (
-        "after", "args", "arguments", "cause", "data", "digest", "id", "intent_seq", "key",
-        "retry", "run", "step", "timeout_ms", "tool", "user_key",
+        "after", "args", "arguments", "cause", "data", "digest", "halted", "id", "key", "n",
+        "retry", "run", "started", "step", "task", "tick", "timed_out", "timeout_ms", "tool",
+        "unknown", "user_key",
     )  # fmt: skip
 
     def __init__(  # a row of the ledger
@@ -69,7 +76,15 @@ class Call:
         self.retry = retry
         self.after = after
         self.cause = cause
-        self.intent_seq = 0
+        # The attempt under way.
+        self.n = 0
+        self.started = 0
+        self.unknown = False
+        """Whether an attempt before it ended unknown."""
+        self.task: asyncio.Task[None] | None = None
+        self.halted = False
+        self.timed_out = False
+        self.tick = 0
 
     # --- how it begins -----------------------------------------------------------------------
 
@@ -77,27 +92,9 @@ class Call:
         """Make the first attempt, or go on where the history ends."""
         recorded = self.run.history.steps.get(self.step)
         if recorded is None:
-            self._go(self._attempts(0, unknown=False))
+            self.attempt(0, unknown=False)
         else:
             self._recover(recorded)
-
-    def _go(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do a part of the call as a task of its own, in flight until it ends."""
-        run = self.run
-        task = run.loop.create_task(work)
-        run.in_flight[self.step] = task
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        run = self.run
-        if run.in_flight.get(self.step) is task:
-            del run.in_flight[self.step]
-        if not task.cancelled():
-            error = task.exception()
-            if error is not None and not isinstance(error, Stopped):
-                run.broken(error)
-        if run.running == 0:
-            run.check_soon()
 
     def _recover(self, step: Step) -> None:
         """Go on after a crash, a park or a settlement, as the recovery table says."""
@@ -106,25 +103,25 @@ class Call:
         if step.call is CallState.IN_DOUBT:
             self._wait_for_settlement()
         elif step.ordered and step.settled is not None:
-            self._go(self._attempts(made, unknown=False, evidence=f"settled by {step.settled.by}"))
+            self.attempt(made, unknown=False, evidence=f"settled by {step.settled.by}")
         elif step.attempts and step.attempts[-1].status is AttemptState.SENT:
             self._recover_sent(step, made)
         elif step.until > self.run.now():
             self._pause(step.until, made, unknown=unknown)
         else:
-            self._go(self._attempts(made, unknown=unknown))
+            self.attempt(made, unknown=unknown)
 
     def _recover_sent(self, step: Step, made: int) -> None:
         what = ledger.RECOVERY[Seen.INTENT, self.tool.effect]
         lost = Error("lost", "the worker died between the intent and the result")
         if what is Recovery.RESEND and self._may_resend(step):
-            self._go(self._attempts(made, unknown=True, evidence="resend"))
+            self.attempt(made, unknown=True, evidence="resend")
         elif what is Recovery.PROBE:
-            self._go(self._probe(made, lost, own=False))
+            self.probe(made, lost, own=False)
         elif what is Recovery.RERUN:
-            self._go(self._attempts(made, unknown=False))
+            self.attempt(made, unknown=False)
         else:
-            self._in_doubt(made, lost)
+            self.in_doubt(made, lost)
 
     def _may_resend(self, step: Step) -> bool:
         return ledger.may_resend(
@@ -133,38 +130,47 @@ class Call:
 
     # --- attempts ----------------------------------------------------------------------------
 
-    async def _attempts(self, made: int, *, unknown: bool, evidence: str = "") -> None:
+    def attempt(self, made: int, *, unknown: bool, evidence: str = "") -> None:
+        """Begin the next attempt: its durable intent first, then the tool."""
         run = self.run
-        n = made + 1
-        if run.host.committer.full:
-            await run.host.committer.room()
-        started = run.now()
-        if self.tool.effect is not Effect.PURE:
-            failpoints.hit("intent.before_commit")
-            await run.durable(changes.intended(self._intent(n, started, evidence)))
-            failpoints.hit("intent.after_commit")
-        try:
-            value = await self._send(n)
-            data = codec.canonical(value, f"the result of tool {self.tool.name}")
-        except BaseException as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise  # ours, and not something the tool did to itself
-            failpoints.hit("call.after_send")
-            if run.over:
-                await self._too_late(n, NONE, error)
-                return
-            self._raised(n, started, error, unknown=unknown)
-            return
-        failpoints.hit("call.after_send")
-        if run.over:
-            await self._too_late(n, Raw(data), None)
-            return
-        self._succeeded(n, started, Raw(data))
+        self.n, self.unknown = made + 1, unknown
+        run.in_flight[self.step] = self
+        committer = run.host.committer
+        if committer.full:
+            committer.when_room(lambda: self._begin(evidence))
+        else:
+            self._begin(evidence)
 
-    def _intent(self, n: int, now: int, evidence: str) -> ev.CallIntended:
-        event = ev.CallIntended(at=now, cause=self.cause, step=self.step, n=n, evidence=evidence)
-        if n == 1:
+    def _begin(self, evidence: str) -> None:
+        run = self.run
+        if self.halted or run.over:
+            return
+        self.started = run.now()
+        if self.tool.effect is Effect.PURE:
+            self._dispatch()
+            return
+        failpoints.hit("intent.before_commit")
+        change = changes.intended(self._intent(evidence))
+        change.on_durable = self._intent_durable
+        run.queue(change)
+
+    def _intent_durable(self) -> None:
+        failpoints.hit("intent.after_commit")
+        if not self.halted and not self.run.over:
+            self._dispatch()
+
+    def _dispatch(self) -> None:
+        """Run the tool as a task of its own: the one place from which anything is sent."""
+        run = self.run
+        self.timed_out = False
+        self.task = run.loop.create_task(self._send())
+        run.host.deadlines.add(self, self.timeout_ms / 1_000)
+
+    def _intent(self, evidence: str) -> ev.CallIntended:
+        event = ev.CallIntended(
+            at=self.started, cause=self.cause, step=self.step, n=self.n, evidence=evidence
+        )
+        if self.n == 1:
             self._describe(event)
         return event
 
@@ -177,43 +183,108 @@ class Call:
         if tool.on_in_doubt is not OnInDoubt.PARK:
             event.rule = tool.on_in_doubt
 
-    def _ended(self, event: ev.Command, started: int) -> ev.Command:
+    def _ended(self, event: ev.Command) -> ev.Command:
         """Complete the event that ends an attempt: what it follows, or what it stands for."""
         if self.tool.effect is Effect.PURE:
-            event.started_at, event.cause = started, self.cause
+            event.started_at, event.cause = self.started, self.cause
             if event.n == 1:
                 self._describe(event)
         else:
             event.cause = self.run.history.steps[self.step].last_seq
         return event
 
-    async def _send(self, n: int) -> Any:  # noqa: ANN401 - the tool's own
+    async def _send(self) -> None:
         tool = self.tool
-        arguments, self.arguments = self.arguments or tool.read(self.data), None
-        info = CallInfo(self.id, self.key, n, self.run.tip.epoch, arguments)
-        set_current_call(info)
-        failpoints.hit("call.before_send")
-        async with asyncio.timeout(self.timeout_ms / 1_000):
-            if tool.is_async:
-                return await tool.run(**arguments)
+        try:
             try:
-                return await in_thread(
-                    self.run.host.threads,
-                    lambda: tool.run(**arguments),
-                    lambda result, error: self._late_thread(n, result, error),
+                arguments, self.arguments = self.arguments or tool.read(self.data), None
+                set_current_call(
+                    CallInfo(self.id, self.key, self.n, self.run.journal.tip.epoch, arguments)
                 )
-            except asyncio.CancelledError:
-                self.run.late.add(self.step)  # the thread itself cannot be stopped
-                raise
+                failpoints.hit("call.before_send")
+                if tool.is_async:
+                    value = await tool.run(**arguments)
+                else:
+                    value = await self._in_thread(arguments)
+                data = codec.canonical(value, f"the result of tool {tool.name}")
+            except BaseException as error:  # noqa: BLE001 - a tool may raise anything
+                failpoints.hit("call.after_send")
+                self._answered(None, error)
+            else:
+                failpoints.hit("call.after_send")
+                self._answered(Raw(data), None)
+        except Stopped:
+            return
+        except BaseException as problem:  # noqa: BLE001 - it is ours, and must not be lost
+            self.run.broken(problem)
+
+    async def _in_thread(self, arguments: dict[str, Any]) -> Any:  # noqa: ANN401 - the tool's own
+        n, run = self.n, self.run
+        try:
+            return await in_thread(
+                run.host.threads,
+                lambda: self.tool.run(**arguments),
+                lambda result, error: self._late_thread(n, result, error),
+            )
+        except asyncio.CancelledError:
+            run.late.add(self.step)  # the thread itself cannot be stopped
+            raise
+
+    def halt(self) -> None:
+        """Send nothing that is not sent, and cancel what runs: the job ends."""
+        self.halted = True
+        if self.task is not None:
+            self.task.cancel()
+
+    def expire(self) -> None:
+        """Cancel the attempt: its time is over."""
+        self.timed_out = True
+        if self.task is not None:
+            self.task.cancel()
+
+    def left(self) -> None:
+        """Take note that nothing of the call is under way."""
+        run = self.run
+        self.task = None
+        if self.tick:
+            run.host.deadlines.remove(self)
+        if run.in_flight.get(self.step) is self:
+            del run.in_flight[self.step]
 
     # --- how an attempt ends -----------------------------------------------------------------
 
-    def _succeeded(self, n: int, started: int, result: Raw, source: str = "") -> None:
+    def _answered(self, result: Raw | None, error: BaseException | None) -> None:
+        """Take what the tool gave or raised."""
+        run = self.run
+        self.left()
+        cancelled = isinstance(error, asyncio.CancelledError)
+        if self.halted or run.over or run.journal.ending:
+            if not cancelled:
+                self._too_late(self.n, result or NONE, error)
+        elif result is not None:
+            self.succeeded(self.n, result)
+        else:
+            if cancelled and self.timed_out:
+                error = TimeoutError(f"no answer within {self.timeout_ms / 1_000:g} s")
+            self._raised(error or Bug("an attempt ended in no way"))
+        if run.running == 0:
+            run.still()
+
+    def succeeded(self, n: int, result: Raw, source: str = "") -> None:
+        """Record the call's result, and let the agent go on with it."""
         event = ev.CallSucceeded(
             at=self.run.now(), step=self.step, n=n, result=result, source=source
         )
-        self._ended(event, started)
+        self._ended(event)
         failpoints.hit("result.before_commit")
+        self._close(event)
+
+    def failed(self, n: int, outcome: AttemptState, error: Error, source: str = "") -> None:
+        """Record that the call ended without success, and tell the agent."""
+        event = ev.CallFailed(
+            at=self.run.now(), step=self.step, n=n, outcome=outcome, error=error, source=source
+        )
+        self._ended(event)
         self._close(event)
 
     def _close(self, event: ev.CallSucceeded | ev.CallFailed) -> None:
@@ -223,68 +294,61 @@ class Call:
         self.run.queue(change)
         self.run.complete(self.step)
 
-    def _raised(self, n: int, started: int, error: BaseException, *, unknown: bool) -> None:
+    def _raised(self, error: BaseException) -> None:
         """Decide, by the table, what an attempt that raised was and what follows."""
-        words = _describe_error(error)
-        outcome, following = ledger.judge(_kind(error), self.tool.effect, earlier_unknown=unknown)
-        unknown = unknown or outcome is AttemptState.UNKNOWN
+        n, words = self.n, describe(error)
+        outcome, following = ledger.judge(
+            _kind(error), self.tool.effect, earlier_unknown=self.unknown
+        )
+        unknown = self.unknown or outcome is AttemptState.UNKNOWN
         left = n < self.retry.max
         if following is Next.RETRY and left:
-            self._retry(n, started, outcome, words, unknown=unknown)
-        elif following is Next.RESEND and left and self._may_resend(self._step()):
-            self._retry(n, started, outcome, words, unknown=True)
+            self._retry(outcome, words, unknown=unknown)
+        elif following is Next.RESEND and left and self._may_resend(self.recorded()):
+            self._retry(outcome, words, unknown=True)
         elif following is Next.PROBE:
-            self._go(self._probe(n, words, own=True))
+            self.probe(n, words, own=True)
         elif following in {Next.RETRY, Next.FAIL}:
-            event = ev.CallFailed(
-                at=self.run.now(), step=self.step, n=n, outcome=outcome, error=words
-            )
-            self._ended(event, started)
-            self._close(event)
+            self.failed(n, outcome, words)
         else:
-            self._in_doubt(n, words)
+            self.in_doubt(n, words)
 
-    def _step(self) -> Step:
+    def recorded(self) -> Step:
+        """Give the call as the history has it."""
         return self.run.history.steps[self.step]
 
-    def _retry(
-        self, n: int, started: int, outcome: AttemptState, words: Error, *, unknown: bool
-    ) -> None:
-        now = self.run.now()
+    def _retry(self, outcome: AttemptState, words: Error, *, unknown: bool) -> None:
+        n, now = self.n, self.run.now()
         next_at = now + self.retry.wait_ms(n, self.run.host.clock.roll())
         event = ev.CallRetrying(
             at=now, step=self.step, n=n, outcome=outcome, error=words, next_at=next_at
         )
-        self._ended(event, started)
+        self._ended(event)
         self.run.queue(changes.recorded(event))
         self._pause(next_at, n, unknown=unknown)
 
     def _pause(self, until: int, made: int, *, unknown: bool) -> None:
         """Wait for the next attempt; a long wait lets the job park."""
-        step = self._step()
+        step = self.recorded()
 
         def wake() -> None:
+            self.run.forget(self.step)
             if unknown and self.tool.effect is Effect.KEY and not self._may_resend(step):
-                self._in_doubt(made, Error("key_expired", "the key's lifetime is over"))
+                self.in_doubt(made, Error("key_expired", "the key's lifetime is over"))
             else:
-                evidence = "resend" if unknown else ""
-                self._go(self._attempts(made, unknown=unknown, evidence=evidence))
+                self.attempt(made, unknown=unknown, evidence="resend" if unknown else "")
 
         self.run.wait_until(Wait(self.step, ParkedReason.TIMER, until, wake))
 
-    def _in_doubt(self, n: int, words: Error) -> None:
+    def in_doubt(self, n: int, words: Error) -> None:
         """Nobody knows: let the declared rule, or else a person, say what it was."""
         run = self.run
-        now = run.now()
         if self.tool.on_in_doubt is OnInDoubt.FAIL:
-            failed = ev.CallFailed(
-                at=now, step=self.step, n=n, outcome=AttemptState.UNKNOWN, error=words,
-                source="on_in_doubt", cause=self._step().last_seq,
-            )  # fmt: skip
-            self._close(failed)
+            self.failed(n, AttemptState.UNKNOWN, words, source="on_in_doubt")
             return
+        now = run.now()
         event = ev.CallInDoubt(
-            at=now, step=self.step, n=n, error=words, cause=self._step().last_seq
+            at=now, step=self.step, n=n, error=words, cause=self.recorded().last_seq
         )
         why = f"{words.message or words.kind}: whether it happened is unknown"
         question = wishes.doubt_question(
@@ -297,7 +361,7 @@ class Call:
         run = self.run
 
         def settled(step: Step) -> None:
-            run.waits.pop(self.step, None)
+            run.forget(self.step)
             if step.done:
                 run.complete(self.step)
             else:
@@ -308,55 +372,72 @@ class Call:
 
     # --- probing -----------------------------------------------------------------------------
 
-    async def _probe(self, made: int, words: Error, *, own: bool) -> None:
+    def probe(self, made: int, words: Error, *, own: bool) -> None:
         """Ask the provider whether an attempt of unknown outcome took place.
 
         `own`: the attempt was made by this very run, whose thread may still be running.
         """
-        run, step = self.run, self._step()
-        trusted_at = step.last_intent_at + (self.tool.max_time_ms or 0)
+        run = self.run
+        self.n = made
+        trusted_at = self.recorded().last_intent_at + (self.tool.max_time_ms or 0)
         if self.tool.max_time_ms is not None and run.now() < trusted_at:
             # Only then can "no" be final. A job that crashes here waits no longer than that.
-            wait = Wait(
-                self.step, ParkedReason.TIMER, trusted_at,
-                lambda: self._go(self._probe(made, words, own=own)),
-            )  # fmt: skip
-            run.loop.call_soon(run.wait_until, wait)
+            def look() -> None:
+                run.forget(self.step)
+                self.probe(made, words, own=own)
+
+            run.wait_until(Wait(self.step, ParkedReason.TIMER, trusted_at, look))
             return
-        owner = step.attempts[-1].worker
-        gone = (own and self.step not in run.late) or await run.host.owner_gone(owner)
-        answer = await self._ask(made)
+        run.in_flight[self.step] = self
+        self.task = run.loop.create_task(self._probe(words, own=own))
+
+    async def _probe(self, words: Error, *, own: bool) -> None:
+        run = self.run
+        try:
+            owner = self.recorded().attempts[-1].worker
+            gone = (own and self.step not in run.late) or await run.host.owner_gone(owner)
+            answer = await self._ask()
+            self.left()
+            self._told(answer, words, gone=gone, own=own)
+            if run.running == 0:
+                run.still()
+        except (Stopped, asyncio.CancelledError):
+            return  # the job ends, and the call stays in doubt
+        except BaseException as problem:  # noqa: BLE001 - it is ours, and must not be lost
+            run.broken(problem)
+
+    def _told(self, answer: object, words: Error, *, gone: bool, own: bool) -> None:
+        """Act on what the probe said."""
+        made, step = self.n, self.recorded()
         if isinstance(answer, Happened):
             try:
                 data = codec.canonical(answer.result, f"the probe's answer for {self.tool.name}")
             except AetherisError as error:
-                self._in_doubt(made, _describe_error(error))
+                self.in_doubt(made, describe(error))
                 return
-            self._succeeded(made, step.last_intent_at, Raw(data), source="probe")
+            self.succeeded(made, Raw(data), source="probe")
         elif isinstance(answer, DidNotHappen) and ledger.may_trust_no(
             owner_dead=gone,
             children_gone=True,
-            now_ms=run.now(),
+            now_ms=self.run.now(),
             last_intent_ms=step.last_intent_at,
             max_time_ms=self.tool.max_time_ms,
         ):
-            if made < max(self.retry.max, made + 1 if not own else 0):
-                await self._attempts(made, unknown=False, evidence="probe")
+            # After a crash the attempt that was lost is not held against the call.
+            if made < self.retry.max or not own:
+                self.attempt(made, unknown=False, evidence="probe")
             else:
-                event = ev.CallFailed(
-                    at=run.now(), step=self.step, n=made, outcome=AttemptState.NOT_SENT,
-                    error=words, source="probe", cause=step.last_seq,
-                )  # fmt: skip
-                self._close(event)
+                self.failed(made, AttemptState.NOT_SENT, words, source="probe")
         else:
             why = answer.why if isinstance(answer, Unknown) and answer.why else words.message
-            self._in_doubt(made, Error(words.kind, why))
+            self.in_doubt(made, Error(words.kind, str(why)))
 
-    async def _ask(self, n: int) -> object:
+    async def _ask(self) -> object:
         probe = self.tool.probe
         if probe is None:
             return Unknown("the tool has no probe")
-        info = CallInfo(self.id, self.key, n, self.run.tip.epoch, self.tool.read(self.data))
+        epoch = self.run.journal.tip.epoch
+        info = CallInfo(self.id, self.key, self.n, epoch, self.tool.read(self.data))
         try:
             async with asyncio.timeout(self.timeout_ms / 1_000):
                 if inspect.iscoroutinefunction(probe):
@@ -364,36 +445,46 @@ class Call:
                 return await in_thread(
                     self.run.host.threads, lambda: probe(info), lambda _result, _error: None
                 )
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - a probe may raise anything
-            return Unknown(f"the probe failed: {_describe_error(error).message}")
+        except BaseException as error:
+            if self.halted:
+                raise
+            return Unknown(f"the probe failed: {describe(error).message}")
 
     # --- too late ----------------------------------------------------------------------------
 
     def _late_thread(self, n: int, result: Any, error: BaseException | None) -> None:  # noqa: ANN401
         """Take note that a thread that was given up has ended after all."""
         self.run.late.discard(self.step)
-        if self.tool.effect is Effect.PURE:
-            return
         data = NONE
         if error is None:
             try:
                 data = Raw(codec.canonical(result))
             except AetherisError as problem:
                 error = problem
-        self.run.loop.create_task(self._too_late(n, data, error))
+        self._too_late(n, data, error)
 
-    async def _too_late(self, n: int, result: Raw, error: BaseException | None) -> None:
+    def _too_late(self, n: int, result: Raw, error: BaseException | None) -> None:
         """Keep an answer that came after the job was lost or the call given up."""
         if self.tool.effect is Effect.PURE:
             return
         host = self.run.host
         wish = wishes.evidence(
-            self.run.job, self.step, n=n, worker=host.worker_id, epoch=self.run.tip.epoch,
-            result=result, error=None if error is None else _describe_error(error),
+            self.run.job, self.step, n=n, worker=host.worker_id,
+            epoch=self.run.journal.tip.epoch,
+            result=result, error=None if error is None else describe(error),
         )  # fmt: skip
-        await host.store.deliver(wish, host.clock.now_ms())
+        host.background(_keep(host.store, host.clock, wish))
+
+
+async def _keep(store: Store, clock: Clock, wish: Delivery) -> None:
+    """Write evidence, again and again while the store is busy or full: nobody else has it."""
+    while True:
+        try:
+            await store.deliver(wish, clock.now_ms())
+        except (StoreBusy, StoreFull):
+            await asyncio.sleep(_AGAIN_S)
+        else:
+            return
 
 
 def _kind(error: BaseException) -> Raised:
@@ -406,13 +497,13 @@ def _kind(error: BaseException) -> Raised:
     return Raised.OTHER
 
 
-def _describe_error(error: BaseException) -> Error:
+def describe(error: BaseException) -> Error:
+    """Describe what a tool or a probe raised."""
     if isinstance(error, Carried):
         error = error.error
+    text = text_of(error)
     if isinstance(error, TimeoutError):
-        kind, text = "timeout", str(error) or "no answer in time"
+        kind, text = "timeout", text or "no answer in time"
     else:
         kind = error.code if isinstance(error, AetherisError) else _kind(error).value
-        text = str(error)
-    text = text[:2_000].encode("utf-8", "replace").decode()
     return Error("error" if kind == "other" else kind, text, type(error).__name__)

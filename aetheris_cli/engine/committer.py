@@ -21,7 +21,7 @@ _LINGER_TURNS: Final = 12
 
 
 class Owner(Protocol):
-    """Whoever queues changes of one job."""
+    """Whoever queues changes of one job: its journal."""
 
     def refused(self, changes: list[Change], *, stale: bool) -> None:
         """Take back changes that were not written, in order."""
@@ -41,7 +41,8 @@ class Committer:
         self._under_way: list[Change] = []
         self._scheduled = False
         self._lingering = 0
-        self._room: asyncio.Future[None] | None = None
+        self._waiting: list[Callable[[], None]] = []
+        """Those who begin something new when there is room."""
         self._idle: asyncio.Future[None] | None = None
         self.troubled = ""
         """Why nothing is written for the moment; empty: all is well."""
@@ -76,12 +77,9 @@ class Committer:
         else:
             self._flush()
 
-    async def room(self) -> None:
-        """Wait until the queue is shorter than its bound."""
-        while self.full:
-            if self._room is None:
-                self._room = self._loop.create_future()
-            await asyncio.shield(self._room)
+    def when_room(self, begin: Callable[[], None]) -> None:
+        """Call `begin` as soon as the queue is shorter than its bound."""
+        self._waiting.append(begin)
 
     async def idle(self) -> None:
         """Wait until nothing is queued or under way."""
@@ -120,18 +118,22 @@ class Committer:
         if refused:
             gone = {id(change) for one in refused for change in one.changes}
             batch = [change for change in batch if id(change) not in gone]
-        for change in batch:
-            if change.on_durable is not None:
-                change.on_durable()
-        for one in refused or ():
-            self._give_back(one)
+        try:
+            for change in batch:
+                if change.on_durable is not None:
+                    change.on_durable()
+            for one in refused or ():
+                self._give_back(one)
+            while self._waiting and not self.full:
+                self._waiting.pop()()
+        except BaseException as problem:  # noqa: BLE001 - it would end in the loop's log, unseen
+            self._on_failure(problem)
+            return
         if self._queue:
             self._flush()
-        for name in ("_room", "_idle"):
-            waiting = getattr(self, name)
-            if waiting is not None and (name == "_room" or not (self._queue or self._under_way)):
-                setattr(self, name, None)
-                waiting.set_result(None)
+        if self._idle is not None and not (self._queue or self._under_way):
+            self._idle.set_result(None)
+            self._idle = None
 
     def _give_back(self, one: Refused) -> None:
         """Return refused changes and all later ones of their job, which build on them."""

@@ -140,4 +140,4 @@ class Context(Facts):
         """Wait until everything recorded so far is on the disk."""
         self._here()
         if self._run.live:
-            await self._run.barrier()
+            await self._run.journal.barrier()

@@ -6,7 +6,7 @@ the code does beyond the record of an ended job is its first difference.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -19,8 +19,10 @@ from aetheris_cli.domain.history import Step
 from aetheris_cli.domain.records import JobRow
 from aetheris_cli.engine.branches import Branch
 from aetheris_cli.engine.committer import Committer
+from aetheris_cli.engine.deadlines import Deadlines
+from aetheris_cli.engine.endings import words
 from aetheris_cli.engine.perform import perform
-from aetheris_cli.engine.run import Run, words
+from aetheris_cli.engine.run import Run
 from aetheris_cli.engine.script import Divergence
 from aetheris_cli.engine.threads import Threads
 from aetheris_cli.ports.clock import Clock
@@ -52,6 +54,7 @@ class _Nobody:
         self.registry = registry
         self.clock = clock
         self.threads = Threads()
+        self.deadlines = Deadlines(asyncio.get_running_loop())
 
     @property
     def store(self) -> Store:
@@ -73,6 +76,11 @@ class _Nobody:
     def failed(self, error: BaseException) -> None:
         """Raise what went wrong in the engine."""
         raise error
+
+    def background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Refuse."""
+        work.close()
+        raise _written()
 
     def child_spawned(self) -> None:
         """Refuse."""

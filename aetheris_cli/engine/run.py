@@ -9,48 +9,36 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
-from msgspec import Raw
-
-from aetheris_cli.domain import changes, codec, wishes
+from aetheris_cli.domain import changes
 from aetheris_cli.domain import events as ev
-from aetheris_cli.domain.changes import Change, Delivery, Tip
-from aetheris_cli.domain.errors import AetherisError, InvalidPayload, UsageError
-from aetheris_cli.domain.events import AnyEvent, Error
-from aetheris_cli.domain.history import Step, fold
-from aetheris_cli.domain.records import InboxRow, JobRow, Question
-from aetheris_cli.domain.states import JobState, ParkedReason
+from aetheris_cli.domain.changes import Change
+from aetheris_cli.domain.errors import AetherisError, UsageError
+from aetheris_cli.domain.events import AnyEvent
+from aetheris_cli.domain.history import Step
+from aetheris_cli.domain.records import InboxRow, JobRow
+from aetheris_cli.domain.states import ParkedReason
+from aetheris_cli.engine import endings
 from aetheris_cli.engine.branches import Branch, Pending
-from aetheris_cli.engine.committer import Committer
+from aetheris_cli.engine.deadlines import Deadlines
+from aetheris_cli.engine.journal import Desk, Journal, Stopped
 from aetheris_cli.engine.outcome import outcome
 from aetheris_cli.engine.script import Divergence, Script, compare
 from aetheris_cli.engine.threads import Threads
 from aetheris_cli.ports import failpoints
-from aetheris_cli.ports.clock import Clock
 from aetheris_cli.ports.code import Agent, Registry
-from aetheris_cli.ports.store import Store
 
 MAX_DEATHS: Final = 5
 SHORT_WAIT_MS: Final = 1_000
 """A job whose next timer is nearer than this keeps its worker."""
-_WORDS: Final = 2_000
 
 
-class Stopped(BaseException):
-    """Ends the agent's code when its run is over for this worker.
-
-    It is no Exception, so that `except Exception` in an agent does not swallow it.
-    """
-
-
-class Host(Protocol):
+class Host(Desk, Protocol):
     """What a run needs of the worker that it belongs to."""
 
     worker_id: str
-    store: Store
-    clock: Clock
-    committer: Committer
     registry: Registry
     threads: Threads
+    deadlines: Deadlines
 
     async def owner_gone(self, worker: str) -> bool:
         """Whether it is proven that this worker's process has ended."""
@@ -65,22 +53,28 @@ class Host(Protocol):
         """Take note that there may be a new job to claim."""
 
 
+class InFlight(Protocol):
+    """A call that was begun and has not ended."""
+
+    def halt(self) -> None:
+        """Begin nothing more, and cancel what runs."""
+
+
 class Wait:
     """Something open that is no call in flight: its reason, and when it ends by itself."""
 
-    __slots__ = ("handle", "name", "pending", "reason", "step", "until", "wake")
+    __slots__ = ("handle", "name", "reason", "step", "until", "wake")
 
     def __init__(
-        self, step: str, reason: ParkedReason, until: int, wake: Callable[[], None]
+        self, step: str, reason: ParkedReason, until: int, wake: Callable[[], None], name: str = ""
     ) -> None:
         self.step = step
         self.reason = reason
         self.until = until
         self.wake = wake
-        """Called at `until`."""
+        """Called at `until`; the wait stays open until `Run.complete` or `Run.forget`."""
+        self.name = name
         self.handle: asyncio.TimerHandle | None = None
-        self.name = ""
-        self.pending: Pending | None = None
 
 
 Perform: TypeAlias = Callable[["Run"], Coroutine[Any, Any, Any]]
@@ -99,35 +93,25 @@ class Run:
         self.row = row
         self.job = row.id
         self.loop = asyncio.get_running_loop()
-        self.history = fold(events)
+        self.journal = Journal(self, host, row, events)
+        self.history = self.journal.history
+        self.queue = self.journal.queue
         self.script = Script(self.history)
-        self.tip = Tip(row.no, row.id, row.worker, row.epoch, row.seq, row.head, row.inbox_done)
         self.tasks: dict[asyncio.Task[Any], Branch] = {}
         self.pendings: dict[str, Pending] = {}
-        self.in_flight: dict[str, asyncio.Task[Any]] = {}
+        self.in_flight: dict[str, InFlight] = {}
         self.waits: dict[str, Wait] = {}
         self.late: set[str] = set()
         """Steps whose tool still runs in a thread that was given up."""
         self.settled: dict[str, Callable[[Step], None]] = {}
         """Calls in doubt, and what to do when somebody settles them."""
-        self._awaited: set[asyncio.Future[None]] = set()
-        """Those who wait for the disk: after a lost lease nothing will come."""
         self.running = 0
         self.over = False
         self.stopping = False
         self._live = False
         self._held: list[Callable[[], None]] = []
-        self._stalled: list[Change] | None = None
-        self._reading = False
-        self._read_again = False
-        """Something may have arrived after the read under way had begun."""
         self._end: tuple[Any, BaseException | None] | None = None
-        self._ending = False
         self._checking = False
-        self._paused_by: InboxRow | None = None
-        self._cancelled_by: InboxRow | None = None
-        self._parking: Change | None = None
-        """A park because of open waits: anything that arrives overtakes it."""
         self.on_over: Callable[[], None] | None = None
 
     # --- the start ---------------------------------------------------------------------------
@@ -135,7 +119,7 @@ class Run:
     def start(self) -> None:
         """Begin to run the agent's code."""
         if self.row.inbox_seq > self.row.inbox_done:
-            self.read_inbox()
+            self.journal.read_inbox()
         if self.history.deaths >= MAX_DEATHS:
             self._park(
                 ParkedReason.CRASH_LOOP,
@@ -181,7 +165,7 @@ class Run:
 
     def here(self) -> Branch:
         """Give the branch whose code is running. Raises AetherisError in any other place."""
-        if self.over or self._ending:
+        if self.over or self.journal.ending:
             raise Stopped
         task = asyncio.current_task()
         branch = self.tasks.get(task) if task is not None else None
@@ -193,11 +177,16 @@ class Run:
         """Count one branch less that runs."""
         self.running -= 1
         if self.running == 0:
-            self.check_soon()
+            self.still()
 
     def unblocked(self) -> None:
         """Count one branch more that runs."""
         self.running += 1
+
+    def still(self) -> None:
+        """Take note that no branch runs: unless something is in flight, that must have a reason."""
+        if not self.in_flight or self.stopping or not self._live:
+            self.check_soon()
 
     def check_soon(self) -> None:
         """Look, when this turn of the loop is over, whether the run is quiescent."""
@@ -207,7 +196,7 @@ class Run:
 
     def _check(self) -> None:
         self._checking = False
-        if self.running or self.over or self._ending or self._stalled is not None:
+        if self.running or self.over or self.journal.ending or self.journal.stalled:
             return
         if not self._live and not self._deliver_next():
             return
@@ -242,7 +231,7 @@ class Run:
             self.loop.call_soon(self._release_held)
 
     def _release_held(self) -> None:
-        if self.over or self._ending or self.stopping:
+        if self.over or self.journal.ending or self.stopping:
             return
         held, self._held = self._held, []
         for start in held:
@@ -292,11 +281,11 @@ class Run:
         if self._end is None:
             return "waits for something else"
         error = self._end[1]
-        return "has ended" if error is None else f"has failed: {words(error).message}"
+        return "has ended" if error is None else f"has failed: {endings.words(error).message}"
 
     def diverged(self, found: Divergence) -> None:
         """Park: the code is not the one whose history this is."""
-        if not self.over and not self._ending:
+        if not self.over and not self.journal.ending:
             self._park(
                 ParkedReason.DIVERGED, title=str(found), steps=(found.step,), note=found.hint
             )
@@ -312,150 +301,22 @@ class Run:
         steps = self.history.steps
         return max((steps[one].done_seq for one in branch.frontier if one in steps), default=1)
 
-    def queue(self, change: Change) -> None:
-        """Seal a change, take it into the history in memory, and hand it to the committer."""
-        if self.over or self._ending:
-            raise Stopped
-        self._seal(change)
-        fold(change.events, self.history)
-        self._hand_over(change)
-
-    def _seal(self, change: Change) -> None:
-        change.owner = self
-        self.tip.seal(change)
-
-    def _hand_over(self, change: Change) -> None:
-        if self._stalled is not None:
-            self._stalled.append(change)
-        else:
-            self.host.committer.put(change)
-
-    async def durable(self, change: Change) -> None:
-        """Queue a change and wait until it is on the disk."""
-        future: asyncio.Future[None] = self.loop.create_future()
-
-        def done() -> None:
-            if not future.done():
-                future.set_result(None)
-
-        change.on_durable = done
-        self.queue(change)
-        self._awaited.add(future)
-        try:
-            await future
-        finally:
-            self._awaited.discard(future)
-
-    async def barrier(self) -> None:
-        """Wait until everything queued so far is on the disk."""
-        await self.durable(Change([ev.LogWritten(at=self.now(), text="checkpoint")]))
-
-    def refused(self, back: list[Change], *, stale: bool) -> None:
-        """Take back changes: the job is lost, or somebody has put something into its inbox."""
-        if not stale:
-            self.discard()
-            return
-        self._stalled = [*back, *(self._stalled or ())]
-        self.read_inbox()
-
     def discard(self) -> None:
         """Stop: another worker owns the job now. Calls in flight go on, as evidence."""
         self._stop_code()
         self.host.run_over(self)
 
-    # --- the inbox ---------------------------------------------------------------------------
+    # --- what others wish --------------------------------------------------------------------
 
-    def rung(self) -> None:
-        """Somebody has put something into the inbox.
-
-        Not while a last change is on its way: it guards on the inbox, so either it has given
-        the job away before the wish came, or it comes back and the inbox is read then. Reading
-        now would hand the outcome to code that may not issue commands any more.
-        """
-        if not self._ending:
-            self.read_inbox()
-
-    def read_inbox(self) -> None:
-        """Fetch what is unread and take it into the history, before anything else is written."""
-        if self._stalled is None:
-            self._stalled = []
-        if self._reading:
-            # Two readers at once would take the same wish twice.
-            self._read_again = True
-            return
-        self._reading = True
-        self.loop.create_task(self._read_inbox())
-
-    async def _read_inbox(self) -> None:
-        while True:
-            self._read_again = False
-            rows = await self.host.store.inbox(self.row.no, self.tip.inbox_seq)
-            if not self._read_again:
-                break
-        self._reading = False
-        stalled = self._stalled
-        if self.over or stalled is None:
-            return
-        self._stalled = None
-        if stalled:
-            self.tip.seq, self.tip.head = stalled[0].after_seq, stalled[0].after_head
-        self._take(rows, stalled)
-
-    def _take(self, rows: list[InboxRow], stalled: list[Change]) -> None:
-        """Put what arrived in front of what was waiting to be written."""
-        base = self.tip.seq
-        events: list[AnyEvent] = []
-        answered: list[str] = []
-        for row in rows:
-            if row.kind == "cancel":
-                self._cancelled_by = row
-            elif row.kind in {"pause", "resume"}:
-                self._paused_by = row if row.kind == "pause" else None
-            else:
-                taken = wishes.take(row, self.row, self.history, (), self.now())
-                events += taken.events
-                answered += taken.answered
-        if rows:
-            self.tip.inbox_seq = rows[-1].n
-            change = changes.inbox_read(events, rows[-1].n, answered)
-            self._seal(change)
-            fold(events, self.history)
-            self.host.committer.put(change)
-        self._put_again(stalled, base, self.tip.seq - base)
+    def arrived(self, events: Sequence[AnyEvent]) -> None:
+        """React to what was in the inbox."""
         for event in events:
             self._arrived(event)
-        if self._cancelled_by is not None:
-            self._cancel(self._cancelled_by)
-        elif self._paused_by is not None:
+        if self.journal.cancelled_by is not None:
+            self._cancel(self.journal.cancelled_by)
+        elif self.journal.paused_by is not None:
             self.stop()
         self.check_soon()
-
-    def _put_again(self, stalled: list[Change], base: int, shift: int) -> None:
-        """Queue what was refused once more, as it now stands; drop what may no longer be."""
-        for change in stalled:
-            if change is self._parking:
-                # Something has arrived that it may have waited for.
-                self._parking, self._ending = None, False
-                continue
-            if self._cancelled_by is not None and change.inbox:
-                # Not one intent after an acknowledged cancel, and an end only by the cancel.
-                self._forget(change)
-                self._ending = False
-                continue
-            for event in change.events:
-                if event.cause > base:
-                    event.cause += shift
-            self._seal(change)
-            self.host.committer.put(change)
-
-    def _forget(self, change: Change) -> None:
-        """Take intents that were never written out of the history in memory."""
-        for event in change.events:
-            step = self.history.steps.get(event.step)
-            if isinstance(event, ev.CallIntended) and step is not None:
-                step.attempts.pop()
-                if not step.attempts:
-                    del self.history.steps[event.step]
 
     def _arrived(self, event: AnyEvent) -> None:
         """Let the code go on that waited for this."""
@@ -483,14 +344,19 @@ class Run:
 
     def complete(self, step: str) -> None:
         """Give the agent the outcome that the history now has for `step`."""
-        wait = self.waits.pop(step, None)
-        if wait is not None and wait.handle is not None:
-            wait.handle.cancel()
+        if self.waits:
+            self.forget(step)
         pending = self.pendings.pop(step, None)
         if pending is not None and not self.over:
             pending.resolve(*outcome(self.job, self.history.steps[step]))
         if self.running == 0:
-            self.check_soon()
+            self.still()
+
+    def forget(self, step: str) -> None:
+        """Let go of an open wait."""
+        wait = self.waits.pop(step, None)
+        if wait is not None and wait.handle is not None:
+            wait.handle.cancel()
 
     def wait_until(self, wait: Wait) -> None:
         """Keep an open wait, and wake it in time."""
@@ -499,7 +365,11 @@ class Run:
             delay = max(0.0, (wait.until - self.now()) / 1_000)
             wait.handle = self.loop.call_later(min(delay, 86_400.0), self._wake, wait)
         if self.running == 0:
-            self.check_soon()
+            self.still()
+
+    def look_again(self, wait: Wait) -> None:
+        """End a wait by its time after all, unless what has arrived has ended it."""
+        self.loop.call_soon(self._wake, wait)
 
     def _wake(self, wait: Wait) -> None:
         if self.over or self.waits.get(wait.step) is not wait:
@@ -507,54 +377,22 @@ class Run:
         if self.now() < wait.until:
             self.wait_until(wait)
             return
-        del self.waits[wait.step]
         wait.wake()
 
     # --- the end -----------------------------------------------------------------------------
 
     def _finish(self) -> None:
-        if self._end is None:
-            return
-        value, error = self._end
-        now, event = self.now(), None
-        if error is None:
-            try:
-                output = codec.canonical(value, f"what agent {self.agent.id} returned")
-                event = ev.JobSucceeded(at=now, cause=self.history.seq, output=Raw(output))
-            except InvalidPayload as problem:
-                error = problem
-        if event is None:
-            failed = ev.JobFailed(at=now, cause=self.history.seq, error=words(error))
-            self._write_end(failed)
-        else:
-            self._write_end(event)
+        if self._end is not None:
+            event = endings.result(self.agent.id, *self._end, self.history, self.now())
+            self._write_end(endings.ended(self.row, event))
 
     def _cancel(self, wish: InboxRow) -> None:
         """End as cancelled: stop the code and what is in flight, and say what is unknown."""
-        taken = wishes.take(wish, self.row, self.history, (), self.now())
-        end = taken.events[-1]
-        children = [
-            wishes.cancel_child(self.job, step.child)
-            for step in self.history.steps.values()
-            if step.child and not step.done
-        ]
-        for task in self.in_flight.values():
-            task.cancel()
-        if isinstance(end, ev.JobCancelled):
-            self._write_end(end, before=taken.events[:-1], ask=taken.ask, deliver=children)
+        for call in list(self.in_flight.values()):
+            call.halt()
+        self._write_end(endings.cancelled(self.row, self.history, wish, self.now()))
 
-    def _write_end(
-        self,
-        event: ev.JobSucceeded | ev.JobFailed | ev.JobCancelled,
-        *,
-        before: Sequence[AnyEvent] = (),
-        ask: Sequence[Question] = (),
-        deliver: Sequence[Delivery] = (),
-    ) -> None:
-        if self.row.parent:
-            self.row.status = _STATUS[type(event)]
-            deliver = [*deliver, wishes.child_finished(self.row, event)]
-        change = changes.ended(event, before=before, ask=ask, deliver=deliver)
+    def _write_end(self, change: Change) -> None:
         failpoints.hit("end.before_commit")
         self._last(change, "end.after_commit")
 
@@ -567,34 +405,26 @@ class Run:
         title: str = "",
         note: str = "",
     ) -> None:
-        event = ev.JobParked(
-            at=self.now(), cause=self.history.seq, reason=reason, steps=steps, until=until,
-            note=note or title,
-        )  # fmt: skip
-        ask: tuple[Question, ...] = ()
-        if title:
-            ask = (
-                Question(step="", kind=reason, since=event.at, title=title, details=_quoted(note)),
-            )
+        change = endings.parked(
+            self.history, reason, self.now(), steps=steps, until=until, title=title, note=note
+        )
         failpoints.hit("park.before_commit")
-        change = changes.parked(event, reason, wake_at=until, ask=ask)
-        if steps and reason is not ParkedReason.DIVERGED:
-            self._parking = change
-        self._last(change, "park.after_commit")
+        waiting = bool(steps) and reason is not ParkedReason.DIVERGED
+        # What arrives may be what it waits for: then it looks again.
+        self._last(change, "park.after_commit", overtaken=self.check_soon if waiting else None)
 
     def _release(self) -> None:
-        if self._paused_by is not None:
-            wish = self._paused_by
-            parked = ev.JobParked(at=self.now(), actor=wish.actor, reason=ParkedReason.PAUSED)
-            ask = (Question(step="", kind="paused", since=parked.at, title="paused by a person"),)
-            self._last(changes.parked(parked, ParkedReason.PAUSED, ask=ask), "park.after_commit")
-            return
-        event = ev.JobQueued(at=self.now(), reason="released", worker=self.host.worker_id)
-        self._last(changes.released(event), "park.after_commit")
+        wish = self.journal.paused_by
+        if wish is not None:
+            change = endings.paused(wish, self.now())
+        else:
+            change = endings.released(self.host.worker_id, self.now())
+        self._last(change, "park.after_commit")
 
-    def _last(self, change: Change, failpoint: str) -> None:
+    def _last(
+        self, change: Change, failpoint: str, overtaken: Callable[[], None] | None = None
+    ) -> None:
         """Write the change that gives the job away, and let go of it once it is durable."""
-        self._ending = True
 
         def durable() -> None:
             failpoints.hit(failpoint)
@@ -602,8 +432,7 @@ class Run:
             self.host.run_over(self)
 
         change.on_durable = durable
-        self._seal(change)
-        self._hand_over(change)
+        self.journal.last(change, overtaken=overtaken)
 
     def _consider_parking(self) -> None:
         """Nothing runs and nothing is in flight: put the job away until its next cause."""
@@ -621,13 +450,12 @@ class Run:
         if self.over:
             return
         self.over = True
+        self.journal.close()
         for wait in self.waits.values():
             if wait.handle is not None:
                 wait.handle.cancel()
         for task in list(self.tasks):
             task.cancel()
-        for future in self._awaited:
-            future.cancel()
         for pending in self.pendings.values():
             pending.resolve(None, Stopped())
         if self.on_over is not None:
@@ -648,15 +476,9 @@ class Run:
             self.loop.call_later(0.05, self._release_anyway)
 
     def _release_anyway(self) -> None:
-        if not self.over and not self._ending and not self.in_flight:
+        if not self.over and not self.journal.ending and not self.in_flight:
             self._release()
 
-
-_STATUS: Final = {
-    ev.JobSucceeded: JobState.SUCCEEDED,
-    ev.JobFailed: JobState.FAILED,
-    ev.JobCancelled: JobState.CANCELLED,
-}
 
 _LOUDEST: Final = (
     ParkedReason.IN_DOUBT,
@@ -669,17 +491,6 @@ _LOUDEST: Final = (
     ParkedReason.TIMER,
 )
 """What a job is said to wait for when it waits for several things."""
-
-
-def _quoted(text: str) -> str:
-    return codec.canonical(text).decode() if text else ""
-
-
-def words(error: BaseException | None) -> Error:
-    """Describe an exception without its traceback."""
-    kind = error.code if isinstance(error, AetherisError) else "exception"
-    text = str(error)[:_WORDS].encode("utf-8", "replace").decode()
-    return Error(kind, text, type(error).__name__)
 
 
 def _foreign() -> AetherisError:

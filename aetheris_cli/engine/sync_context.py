@@ -13,8 +13,9 @@ from aetheris_cli.domain.retry import Retry
 from aetheris_cli.engine.branches import Branch, Pending
 from aetheris_cli.engine.context import Facts
 from aetheris_cli.engine.gather import MAX_AT_ONCE, Gather
+from aetheris_cli.engine.journal import Stopped
 from aetheris_cli.engine.outcome import Decision
-from aetheris_cli.engine.run import Run, Stopped
+from aetheris_cli.engine.run import Run
 
 Result = TypeVar("Result")
 
@@ -162,7 +163,7 @@ class SyncContext(Facts):
         """Wait until everything recorded so far is on the disk."""
         self._here()
         if self._run.live:
-            self._on_loop(self._run.barrier)
+            self._on_loop(self._run.journal.barrier)
 
     def now(self) -> datetime:
         """Give the time, UTC; the recorded one when the job is resumed or replayed."""

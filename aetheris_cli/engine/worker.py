@@ -7,13 +7,14 @@ lock is free is dead, and its jobs are queued again within milliseconds.
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, NamedTuple
 
 from aetheris_cli.domain import ids
 from aetheris_cli.domain.errors import AetherisError, StoreUnavailable
 from aetheris_cli.domain.records import WorkerRow
 from aetheris_cli.engine.committer import Committer
+from aetheris_cli.engine.deadlines import Deadlines
 from aetheris_cli.engine.perform import perform
 from aetheris_cli.engine.run import Run
 from aetheris_cli.engine.threads import Threads
@@ -64,6 +65,7 @@ class Worker:
         self.clock = clock
         self.settings = settings
         self.threads = Threads()
+        self.deadlines = Deadlines(asyncio.get_running_loop())
         self.worker_id = ids.make("wrk", clock.now_ms(), clock.chance(ids.CHANCE_BYTES))
         self.committer = Committer(store, clock, self.failed)
         self.runs: dict[int, Run] = {}
@@ -78,6 +80,7 @@ class Worker:
         self._rings = False
         """Somebody has rung since the last look at the queue."""
         self._timer: asyncio.TimerHandle | None = None
+        self._background: set[asyncio.Task[None]] = set()
 
     # --- what a run needs of its host --------------------------------------------------------
 
@@ -102,6 +105,16 @@ class Worker:
         if self._failure is None:
             self._failure = error
         self._wake.set()
+
+    def background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that nobody waits for; an error in it stops the worker."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background_done)
+
+    def _background_done(self, task: "asyncio.Task[None]") -> None:
+        self._background.discard(task)
+        self._helper_done(task)
 
     async def owner_gone(self, worker: str) -> bool:
         """Whether it is proven that this worker's process has ended."""
@@ -157,6 +170,9 @@ class Worker:
     async def _leave(self) -> None:
         if self._failure is None:
             await self.committer.idle()
+            if self._background:
+                await asyncio.wait(self._background, timeout=self.settings.grace_s)
+        self.deadlines.close()
         with contextlib.suppress(AetherisError):
             await self.store.end_worker(self.worker_id, "stopped", self.clock.now_ms())
         self._presence.close()
@@ -232,14 +248,14 @@ class Worker:
         self._rings = True
         self._wake.set()
         if self.runs:
-            asyncio.get_running_loop().create_task(self._look())
+            self.background(self._look())
 
     async def _look(self) -> None:
         """See what others have done: wishes in inboxes, and new jobs."""
         for no in await self.store.unread(self.worker_id):
             run = self.runs.get(no)
             if run is not None:
-                run.rung()
+                run.journal.rung()
         self._wake.set()
 
     async def _watch(self) -> None:

@@ -21,8 +21,12 @@ class Mutant(NamedTuple):
 MUTANTS = {
     "the intent is not awaited": Mutant(
         "engine/calls.py",
-        "await run.durable(changes.intended(self._intent(n, started, evidence)))",
-        "run.queue(changes.intended(self._intent(n, started, evidence)))",
+        """        change.on_durable = self._intent_durable
+        run.queue(change)
+""",
+        """        run.queue(change)
+        self._intent_durable()
+""",
         "tests/proof/test_fences.py::test_no_effect_while_its_intent_is_not_on_the_disk",
     ),
     "a probe needs no quarantine": Mutant(
@@ -32,8 +36,8 @@ MUTANTS = {
         "tests/proof/test_fences.py::test_a_probes_no_is_not_trusted_while_the_former_owner_lives",
     ),
     "the owner ignores a cancel": Mutant(
-        "engine/run.py",
-        "self._cancelled_by = row\n",
+        "engine/journal.py",
+        "self.cancelled_by = row\n",
         "pass\n",
         "tests/proof/test_fences.py::test_an_acknowledged_cancel_is_followed_by_no_effect",
     ),
