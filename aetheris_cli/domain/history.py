@@ -6,8 +6,8 @@ and the ledger's list of calls is a part of it. It raises nothing on a strange o
 events say is what it shows; `verify` judges.
 """
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
@@ -124,38 +124,58 @@ def fold(lines: Iterable[AnyEvent], into: History | None = None) -> History:
     for event in lines:
         history.seq = event.seq
         history.epoch = max(history.epoch, event.epoch)
-        if event.step:
-            _step_event(history, event)
+        kind = type(event)
+        if not event.step:
+            react = _JOB.get(kind)
+            if react is not None:
+                react(history, event)
+        elif kind is ev.LogWritten:
+            history.logs.add(event.step)
         else:
-            _job_event(history, event)
+            step = history.steps.get(event.step)
+            if step is None:
+                step = history.steps[event.step] = _new_step(event)
+            step.last_seq = event.seq
+            happen = _STEP.get(kind)
+            if happen is not None:
+                happen(history, step, event)
     return history
 
 
-def _job_event(history: History, event: AnyEvent) -> None:
-    match event:
-        case ev.JobSubmitted():
-            history.submitted = event
-        case ev.JobClaimed():
-            history.status, history.worker = JobState.RUNNING, event.worker
-            history.version = event.version
-            history.parked = None
-        case ev.JobQueued():
-            history.status, history.worker = JobState.QUEUED, ""
-            if event.reason == "worker_died":
-                history.deaths += 1
-            elif event.reason == "resumed":
-                history.deaths = 0
-        case ev.JobParked():
-            history.status, history.worker, history.parked = JobState.PARKED, "", event
-        case ev.JobSucceeded() | ev.JobFailed() | ev.JobCancelled():
-            history.status, history.worker, history.ended = _ENDS[type(event)], "", event
-            history.parked = None
-        case ev.SignalReceived():
-            history.signals.append(event)
-            if event.key:
-                history.signal_keys.add(event.key)
-        case _:
-            pass  # an event of a later version without a step changes nothing here
+# --- events of the job as a whole ------------------------------------------------------------
+
+
+def _submitted(history: History, event: ev.JobSubmitted) -> None:
+    history.submitted = event
+
+
+def _claimed(history: History, event: ev.JobClaimed) -> None:
+    history.status, history.worker = JobState.RUNNING, event.worker
+    history.version = event.version
+    history.parked = None
+
+
+def _queued(history: History, event: ev.JobQueued) -> None:
+    history.status, history.worker = JobState.QUEUED, ""
+    if event.reason == "worker_died":
+        history.deaths += 1
+    elif event.reason == "resumed":
+        history.deaths = 0
+
+
+def _parked(history: History, event: ev.JobParked) -> None:
+    history.status, history.worker, history.parked = JobState.PARKED, "", event
+
+
+def _job_ended(history: History, event: ev.JobSucceeded | ev.JobFailed | ev.JobCancelled) -> None:
+    history.status, history.worker, history.ended = _ENDS[type(event)], "", event
+    history.parked = None
+
+
+def _signal_received(history: History, event: ev.SignalReceived) -> None:
+    history.signals.append(event)
+    if event.key:
+        history.signal_keys.add(event.key)
 
 
 _ENDS: Final = {
@@ -164,69 +184,29 @@ _ENDS: Final = {
     ev.JobCancelled: JobState.CANCELLED,
 }
 
+_JOB: Final[dict[type, Callable[[History, Any], None]]] = {
+    ev.JobSubmitted: _submitted,
+    ev.JobClaimed: _claimed,
+    ev.JobQueued: _queued,
+    ev.JobParked: _parked,
+    **dict.fromkeys(_ENDS, _job_ended),
+    ev.SignalReceived: _signal_received,
+}
 
-def _step_event(history: History, event: AnyEvent) -> None:  # noqa: C901, PLR0912 - one case an event
-    step = history.steps.get(event.step)
-    if isinstance(event, ev.LogWritten):
-        history.logs.add(event.step)
-        return
-    if step is None:
-        step = history.steps[event.step] = _new_step(event)
-    step.last_seq = event.seq
-    match event:
-        case ev.CallIntended():
-            _intended(history, step, event)
-        case ev.CallSucceeded():
-            _attempt_ended(history, step, event, AttemptState.SUCCEEDED, None)
-            step.value, step.source = event.result, event.source
-            _done(history, step, event, StepState.SUCCEEDED)
-            step.call, step.error = CallState.SUCCEEDED, None
-        case ev.CallFailed():
-            _attempt_ended(history, step, event, AttemptState(event.outcome), event.error)
-            step.error, step.source = event.error, event.source
-            step.call = CallState.FAILED
-            _done(history, step, event, StepState.FAILED)
-        case ev.CallRetrying():
-            _attempt_ended(history, step, event, AttemptState(event.outcome), event.error)
-            step.error, step.until, step.state = event.error, event.next_at, StepState.WAITING
-        case ev.CallInDoubt():
-            _attempt_ended(history, step, event, AttemptState.UNKNOWN, event.error)
-            step.error, step.call = event.error, CallState.IN_DOUBT
-            step.state = StepState.WAITING
-        case ev.CallSettled():
-            _settled(history, step, event)
-        case ev.CallEvidence():
-            step.evidence.append(event)
-        case ev.ApprovalDecided():
-            step.approved, step.by, step.comment = event.approved, event.actor, event.comment
-            step.value = event.value
-            if event.by_expiry:
-                step.by = "expiry"
-            _done(history, step, event, StepState.SUCCEEDED)
-        case ev.SignalConsumed():
-            _signal_consumed(history, step, event)
-        case ev.TimerFired():
-            _done(history, step, event, StepState.SUCCEEDED)
-        case ev.ChildFinished():
-            step.value, step.error = event.output, event.error
-            good = event.status == JobState.SUCCEEDED
-            _done(history, step, event, StepState.SUCCEEDED if good else StepState.FAILED)
-        case ev.ValueRecorded():
-            step.value = event.value
-            _done(history, step, event, StepState.SUCCEEDED)
-        case _:
-            pass  # the events that open a step are read by _new_step
+
+# --- events that open a step -----------------------------------------------------------------
 
 
 def _new_step(event: AnyEvent) -> Step:
-    step = Step(id=event.step, kind="call", name="", started_at=event.at)
+    if isinstance(event, Command):
+        return Step(
+            id=event.step, kind="call", name=event.tool, effect=event.effect,
+            digest=event.digest, args=event.args, schema=event.schema, key=event.key,
+            after=event.after, rule=event.rule, call=CallState.INTENDED,
+            started_at=event.started_at or event.at,
+        )  # fmt: skip
+    step = Step(id=event.step, kind="unknown", name="", started_at=event.at)
     match event:
-        case Command():
-            step.name, step.effect, step.digest = event.tool, event.effect, event.digest
-            step.args, step.schema, step.key = event.args, event.schema, event.key
-            step.after, step.rule, step.call = event.after, event.rule, CallState.INTENDED
-            if event.started_at:
-                step.started_at = event.started_at
         case ev.ApprovalRequested():
             step.kind, step.name, step.args = "approval", event.title, event.details
             step.digest, step.role, step.until = event.digest, event.role, event.expires_at
@@ -243,8 +223,61 @@ def _new_step(event: AnyEvent) -> Step:
         case ev.ValueRecorded():
             step.kind, step.name = "value", f"{event.kind} {event.name}".strip()
         case _:
-            step.kind = "unknown"
+            pass  # an event of a later version, or a settlement without its call
     return step
+
+
+# --- events of a step ------------------------------------------------------------------------
+
+
+def _succeeded(history: History, step: Step, event: ev.CallSucceeded) -> None:
+    _attempt_ended(history, step, event, AttemptState.SUCCEEDED, None)
+    step.value, step.source = event.result, event.source
+    step.call, step.error = CallState.SUCCEEDED, None
+    _done(history, step, event, StepState.SUCCEEDED)
+
+
+def _failed(history: History, step: Step, event: ev.CallFailed) -> None:
+    _attempt_ended(history, step, event, AttemptState(event.outcome), event.error)
+    step.error, step.source = event.error, event.source
+    step.call = CallState.FAILED
+    _done(history, step, event, StepState.FAILED)
+
+
+def _retrying(history: History, step: Step, event: ev.CallRetrying) -> None:
+    _attempt_ended(history, step, event, AttemptState(event.outcome), event.error)
+    step.error, step.until, step.state = event.error, event.next_at, StepState.WAITING
+
+
+def _in_doubt(history: History, step: Step, event: ev.CallInDoubt) -> None:
+    _attempt_ended(history, step, event, AttemptState.UNKNOWN, event.error)
+    step.error, step.call = event.error, CallState.IN_DOUBT
+    step.state = StepState.WAITING
+
+
+def _evidence(_history: History, step: Step, event: ev.CallEvidence) -> None:
+    step.evidence.append(event)
+
+
+def _decided(history: History, step: Step, event: ev.ApprovalDecided) -> None:
+    step.approved, step.comment, step.value = event.approved, event.comment, event.value
+    step.by = "expiry" if event.by_expiry else event.actor
+    _done(history, step, event, StepState.SUCCEEDED)
+
+
+def _fired(history: History, step: Step, event: ev.TimerFired) -> None:
+    _done(history, step, event, StepState.SUCCEEDED)
+
+
+def _child_finished(history: History, step: Step, event: ev.ChildFinished) -> None:
+    step.value, step.error = event.output, event.error
+    good = event.status == JobState.SUCCEEDED
+    _done(history, step, event, StepState.SUCCEEDED if good else StepState.FAILED)
+
+
+def _value(history: History, step: Step, event: ev.ValueRecorded) -> None:
+    step.value = event.value
+    _done(history, step, event, StepState.SUCCEEDED)
 
 
 def _intended(history: History, step: Step, event: ev.CallIntended) -> None:
@@ -298,3 +331,20 @@ def _done(history: History, step: Step, event: AnyEvent, state: StepState) -> No
         history.completed.append(step.id)
     step.done_seq, step.finished_at, step.state, step.until = event.seq, event.at, state, 0
     history.deaths = 0
+
+
+_STEP: Final[dict[type, Callable[[History, Step, Any], None]]] = {
+    ev.CallIntended: _intended,
+    ev.CallSucceeded: _succeeded,
+    ev.CallFailed: _failed,
+    ev.CallRetrying: _retrying,
+    ev.CallInDoubt: _in_doubt,
+    ev.CallSettled: _settled,
+    ev.CallEvidence: _evidence,
+    ev.ApprovalDecided: _decided,
+    ev.SignalConsumed: _signal_consumed,
+    ev.TimerFired: _fired,
+    ev.ChildFinished: _child_finished,
+    ev.ValueRecorded: _value,
+}
+"""What an event does to its step; those that only open one are read by `_new_step`."""

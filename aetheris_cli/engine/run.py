@@ -6,6 +6,7 @@ flight is waited for, or the job parks.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -93,6 +94,7 @@ class Run:
         self.row = row
         self.job = row.id
         self.loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self.journal = Journal(self, host, row, events)
         self.history = self.journal.history
         self.queue = self.journal.queue
@@ -167,9 +169,10 @@ class Run:
         """Give the branch whose code is running. Raises AetherisError in any other place."""
         if self.over or self.journal.ending:
             raise Stopped
-        task = asyncio.current_task()
+        # Naming the loop spares a system call; its task is only ours in its own thread.
+        task = asyncio.current_task(self.loop)
         branch = self.tasks.get(task) if task is not None else None
-        if branch is None:
+        if branch is None or threading.get_ident() != self._thread:
             raise _foreign()
         return branch
 

@@ -6,6 +6,7 @@ a full pipe means that the worker is awake anyway, a pipe without a reader that 
 
 import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -14,10 +15,16 @@ def bell_path(locks: Path, worker: str) -> Path:
     return locks / f"{worker}.bell"
 
 
-def ring(locks: Path, worker: str = "") -> None:
-    """Ring one worker's bell, or all bells of the store."""
-    paths = [bell_path(locks, worker)] if worker else list(locks.glob("*.bell"))
-    for path in paths:
+def ring(locks: Path, workers: Iterable[str]) -> None:
+    """Ring the bells of some workers; the empty name stands for all of the store."""
+    names = {f"{worker}.bell" for worker in workers}
+    if ".bell" in names:
+        try:
+            names = {name for name in os.listdir(locks) if name.endswith(".bell")}  # noqa: PTH208
+        except OSError:
+            return  # the folder is gone, and with it everybody who could listen
+    for name in names:
+        path = os.path.join(locks, name)  # noqa: PTH118 - with listdir a quarter of pathlib's cost
         with contextlib.suppress(OSError):
             descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:

@@ -338,16 +338,21 @@ async def ask(
     if patience_s is None:
         await done
     else:
-        try:
-            await asyncio.wait_for(asyncio.shield(done), patience_s)
-        except TimeoutError:
-            if item.taken.acquire(blocking=False):
-                raise StoreBusy(
+
+        def give_up() -> None:
+            if not done.done() and item.taken.acquire(blocking=False):
+                item.error = StoreBusy(
                     f"the store was busy for {patience_s:g} s",
                     why="another program holds its write lock; nothing was written",
                     fix="try again; `aetheris doctor` shows who uses it",
-                ) from None
+                )
+                done.set_result(item)
+
+        handle = loop.call_later(patience_s, give_up)
+        try:
             await done
+        finally:
+            handle.cancel()
     if item.error is not None:
         raise item.error
     return item.answer

@@ -1,5 +1,6 @@
 """The store's methods, each once: an operation and the thread it runs on."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
@@ -30,6 +31,7 @@ class SqlStore:
         self.lock_dir = lock_dir
         self._reader = Reader(path)
         self._writer = Writer(path, turnstile)
+        self._to_ring: set[str] = set()
 
     @classmethod
     def open(cls, url: str, *, create: bool = False) -> Self:
@@ -205,11 +207,21 @@ class SqlStore:
     # --- wake-ups and the end ----------------------------------------------------------------
 
     def ring(self, worker: str = "") -> None:
-        """Wake one worker, or all of them: something has changed."""
-        bells.ring(self.locks, worker)
+        """Wake one worker, or all of them: something has changed.
+
+        The bells ring at the end of this turn of the loop, once for all that it acknowledges.
+        """
+        if not self._to_ring:
+            asyncio.get_running_loop().call_soon(self._ring_now)
+        self._to_ring.add(worker)
+
+    def _ring_now(self) -> None:
+        names, self._to_ring = self._to_ring, set()
+        bells.ring(self.locks, names)
 
     async def close(self) -> None:
         """End the threads and let go of the file."""
+        self._ring_now()
         self._writer.put(None)
         self._reader.put(None)
         self._writer.join()
