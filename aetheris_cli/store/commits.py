@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from aetheris_cli.domain.changes import Change, RowPatch
-from aetheris_cli.domain.records import JobRow
 from aetheris_cli.domain.states import JOB, JOB_ENDED, JobState, ParkedReason, advance
 from aetheris_cli.ports.store import Refused
 from aetheris_cli.store import jobs
@@ -71,9 +70,13 @@ def _guard(group: list[Change]) -> list[Any]:
     guards = {change.inbox_seq for change in group if change.inbox}
     if len(guards) > 1:
         raise _GuardFailed
-    head = next(change.lines[-1] for change in reversed(group) if change.lines)
+    seq, head = first.after_seq, first.after_head
+    for change in reversed(group):
+        if change.lines:
+            seq, head = change.lines[-1].seq, change.lines[-1].hash
+            break
     inbox = guards.pop() if guards else None
-    return [first.no, first.worker, first.epoch, first.after_seq, head.seq, head.hash, inbox]
+    return [first.no, first.worker, first.epoch, first.after_seq, seq, head, inbox]
 
 
 def _apply(groups: dict[int, list[Change]], now: int) -> Op[None]:
@@ -86,47 +89,63 @@ def _apply(groups: dict[int, list[Change]], now: int) -> Op[None]:
         for change in group
         for line in change.lines
     ]
-    yield Many("append_events", lines)
-    for no, group in groups.items():
-        for change in group:
-            if change.payloads:
-                yield Many("keep_payloads", [(key, data.decode()) for key, data in change.payloads])
-            if not change.simple:
-                yield from _beside(no, change, now)
+    if lines:
+        yield Many("append_events", lines)
+    payloads = [
+        (key, data.decode())
+        for group in groups.values()
+        for change in group
+        for key, data in change.payloads
+    ]
+    if payloads:
+        yield Many("keep_payloads", payloads)
+    beside = [change for group in groups.values() for change in group if not change.simple]
+    if beside:
+        yield from _beside(beside, now)
 
 
-def _beside(no: int, change: Change, now: int) -> Op[None]:
-    """Write what a change does beyond the history."""
-    for question in change.ask:
-        yield from jobs.put_question(no, question)
-    for step in change.answered:
-        yield Q("answered", {"job_no": no, "step": step})
-    for new in change.spawn:
-        yield from jobs.insert(new, now)
-    if change.patch is not None:
-        row = yield from jobs.by_no(no)
-        patched(row, change.patch)
-        if change.patch.ended:
-            row.ended_seq = change.lines[-1].seq
-            yield Q("drop_waits", {"job_no": no})
-        yield from jobs.save(row)
-    for delivery in change.deliver:
-        yield from jobs.deliver(delivery, now)
+def _beside(changes: list[Change], now: int) -> Op[None]:
+    """Write what changes do beyond the histories.
+
+    Rows and questions first, other jobs last: a wish that one job sends to another must find
+    it as this very commit leaves it, owned or parked.
+    """
+    patches = [(change, change.patch) for change in changes if change.patch is not None]
+    yield from _rows(patches)
+    for change in changes:
+        for question in change.ask:
+            yield from jobs.put_question(change.no, question)
+        for step in change.answered:
+            yield Q("answered", {"job_no": change.no, "step": step})
+    ended = [(one.no,) for one, patch in patches if patch.ended]
+    if ended:
+        yield Many("drop_waits", ended)
+    for change in changes:
+        for new in change.spawn:
+            yield from jobs.insert(new, now)
+    for change in changes:
+        for delivery in change.deliver:
+            yield from jobs.deliver_quietly(delivery, now)
 
 
-def patched(row: JobRow, patch: RowPatch) -> None:
-    """Change `row` as `patch` says; an illegal move of the status raises IllegalTransition."""
-    if patch.status is not None and patch.status is not row.status:
-        row.status = advance(JOB, row.status, patch.status)
-    if patch.parked is not None:
-        row.parked = patch.parked
-    if row.status is not JobState.PARKED:
-        row.parked = ""
-    else:
-        ParkedReason(row.parked)
-    if row.status in JOB_ENDED:
-        row.finished_at = patch.finished_at or row.finished_at
-    for name in ("worker", "run_at", "wake_at", "inbox_done"):
-        value = getattr(patch, name)
-        if value is not None:
-            setattr(row, name, value)
+def _rows(patches: list[tuple[Change, RowPatch]]) -> Op[None]:
+    read = [(one.no, patch.inbox_done) for one, patch in patches if patch.inbox_done is not None]
+    if read:
+        yield Many("mark_read", read)
+    given = [_given(one, patch) for one, patch in patches if patch.status is not None]
+    if given:
+        yield Many("give_away", given)
+
+
+def _given(change: Change, patch: RowPatch) -> tuple[Any, ...]:
+    """Give the row of a job that its owner gives away; an illegal move raises.
+
+    The fence holds, so the job is its owner's, and what is owned is running.
+    """
+    status = advance(JOB, JobState.RUNNING, patch.status or JobState.RUNNING)
+    parked = ParkedReason(patch.parked or "") if status is JobState.PARKED else ""
+    ended = change.lines[-1].seq if status in JOB_ENDED else 0
+    return (
+        change.no, str(status), str(parked), patch.run_at, patch.wake_at or 0,
+        patch.finished_at or 0, ended,
+    )  # fmt: skip

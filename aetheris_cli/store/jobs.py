@@ -19,7 +19,7 @@ from aetheris_cli.domain.history import History, fold
 from aetheris_cli.domain.records import InboxRow, JobRow, Question
 from aetheris_cli.domain.states import JOB, JOB_ENDED, JobState, advance
 from aetheris_cli.ports.store import Claimed
-from aetheris_cli.store.requests import Many, Op, Q
+from aetheris_cli.store.requests import Find, Many, Op, Q
 
 _EVERYTHING = 2**62
 
@@ -74,9 +74,6 @@ def _write(no: int, sealed: chain.Sealed) -> Op[None]:
 def insert(new: NewJob, now: int) -> Op[JobRow]:
     """Create a job; if its id exists already, give that one."""
     event = new.event
-    rows = yield Q("job_by_id", {"id": new.id})
-    if rows:
-        return as_job(rows[0])
     event.at = event.at or now
     row = JobRow(
         no=0,
@@ -108,13 +105,14 @@ def insert(new: NewJob, now: int) -> Op[JobRow]:
     sealed = chain.seal(row.seq, row.head, row.epoch, [event])
     row.seq, row.head = sealed.lines[-1].seq, sealed.lines[-1].hash
     found = yield Q("insert_job", msgspec.structs.asdict(row) | {"status": "queued"})
+    if not found:
+        return (yield from by_id(new.id))
     row.no = found[0][0]
     yield from _write(row.no, sealed)
     for name, value in event.labels.items():
         yield Q("insert_label", {"name": name, "value": value, "job_no": row.no})
     if new.run_here:
-        yield from claim_row(row, new.run_here, now)
-        yield from save(row)
+        yield from _own([row], new.run_here, now)
     return row
 
 
@@ -147,13 +145,29 @@ def _same_submission(old: AnyEvent, new: ev.JobSubmitted, row: JobRow) -> None:
     )
 
 
-def claim_row(row: JobRow, worker: str, now: int) -> Op[None]:
-    """Make `worker` the owner of an unowned job in memory and history; the caller saves it."""
-    row.status = advance(JOB, row.status, JobState.RUNNING)
-    row.worker, row.epoch = worker, row.epoch + 1
-    row.parked, row.wake_at = "", 0
-    row.started_at = row.started_at or now
-    yield from append(row, [ev.JobClaimed(at=now, worker=worker)])
+def _own(rows: Sequence[JobRow], worker: str, now: int) -> Op[None]:
+    """Make `worker` the owner of jobs that nobody owns, in memory, row and history."""
+    lines: list[tuple[Any, ...]] = []
+    for row in rows:
+        events: list[AnyEvent] = []
+        if row.status is JobState.PARKED:
+            row.status = advance(JOB, row.status, JobState.QUEUED)
+            events.append(ev.JobQueued(at=now, reason="woken"))
+        row.status = advance(JOB, row.status, JobState.RUNNING)
+        row.parked, row.wake_at = "", 0
+        row.started_at = row.started_at or now
+        sealed = chain.seal(row.seq, row.head, row.epoch, events)
+        if sealed.lines:
+            row.seq, row.head = sealed.lines[-1].seq, sealed.lines[-1].hash
+        row.worker, row.epoch = worker, row.epoch + 1
+        claimed = chain.seal(row.seq, row.head, row.epoch, [ev.JobClaimed(at=now, worker=worker)])
+        row.seq, row.head = claimed.lines[-1].seq, claimed.lines[-1].hash
+        lines += [(row.no, *line) for line in (*sealed.lines, *claimed.lines)]
+    yield Many("append_events", lines)
+    yield Many(
+        "own",
+        [(row.no, worker, row.epoch, row.started_at, row.seq, row.head) for row in rows],
+    )
 
 
 def claim(
@@ -168,27 +182,20 @@ def claim(
     if not alive or alive[0][8] != "alive":
         return []
     if root:
-        rows = yield Q("claimable_of_root", {"root": root, "now": now, "limit": limit})
-        ready = [as_job(row) for row in rows]
+        found = yield Q("claimable_of_root", {"root": root, "now": now, "limit": limit})
     else:
-        due = yield Q("due", {"now": now, "limit": limit})
-        queued = yield Q("claimable", {"now": now, "limit": 4 * limit})
-        ready = [as_job(row) for row in due + queued]
-    claimed: list[Claimed] = []
-    for row in ready:
-        if len(claimed) == limit:
-            break
-        if agents is not None and row.agent not in agents:
-            continue
-        if row.status is JobState.PARKED and 0 < row.wake_at <= now:
-            row.status = advance(JOB, row.status, JobState.QUEUED)
-            yield from append(row, [ev.JobQueued(at=now, reason="woken")])
-        if row.status is not JobState.QUEUED:
-            continue
-        yield from claim_row(row, worker, now)
-        yield from save(row)
-        claimed.append(Claimed(row, (yield from events_after(row.no, 0, _EVERYTHING))))
-    return claimed
+        found = yield Q("claimable", {"now": now, "limit": 4 * limit})
+    rows = [
+        row for row in map(as_job, found) if agents is None or row.agent in agents
+    ]  # fmt: skip
+    rows = rows[:limit]
+    if not rows:
+        return []
+    yield from _own(rows, worker, now)
+    histories: dict[int, list[AnyEvent]] = {row.no: [] for row in rows}
+    for no, _, body in (yield Find("events_of_many", [(row.no,) for row in rows])):
+        histories[no].append((yield from _whole_event(body)))
+    return [Claimed(row, histories[row.no]) for row in rows]
 
 
 def put_question(no: int, question: Question) -> Op[None]:
@@ -258,7 +265,7 @@ def _move(row: JobRow, taken: wishes.Taken, now: int) -> Op[None]:
             yield from append(row, [ev.JobQueued(at=now, reason=taken.reason)])
         elif row.status in JOB_ENDED:
             row.finished_at, row.ended_seq = now, row.seq
-            yield Q("drop_waits", {"job_no": row.no})
+            yield Many("drop_waits", [(row.no,)])
     if row.status is not JobState.PARKED:
         row.parked = ""
     elif taken.parked:
@@ -290,13 +297,18 @@ def events_after(no: int, after: int, limit: int) -> Op[list[AnyEvent]]:
     rows = yield Q("events_of", {"no": no, "after": after, "limit": limit})
     found = []
     for _, body, _ in rows:
-        event = ev.decode(body)
-        for field, key in event.refs.items():
-            kept = yield Q("payload", {"digest": key})
-            if kept:
-                setattr(event, field, msgspec.Raw(kept[0][0].encode()))
-        found.append(event)
+        found.append((yield from _whole_event(body)))
     return found
+
+
+def _whole_event(body: str) -> Op[AnyEvent]:
+    """Read a stored line, with large payloads put back in place."""
+    event = ev.decode(body)
+    for field, key in event.refs.items():
+        kept = yield Q("payload", {"digest": key})
+        if kept:
+            setattr(event, field, msgspec.Raw(kept[0][0].encode()))
+    return event
 
 
 def whole(no: int) -> Op[History]:

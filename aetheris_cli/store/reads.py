@@ -116,10 +116,11 @@ def all_facts(wanted: Filter) -> Op[list[Facts]]:
 
 def due() -> Op[int]:
     """Give the earliest time at which a job can be claimed; 0: none waits."""
+    if (yield Q("any_ready"))[0][0]:
+        return 1
     parked = (yield Q("next_due"))[0][0]
-    queued = (yield Q("next_queued"))[0][0]
-    times = [at for at in (parked, queued) if at is not None]
-    return max(1, min(times)) if times else 0
+    queued = (yield Q("next_delayed"))[0][0]
+    return min((at for at in (parked, queued) if at is not None), default=0)
 
 
 def counts() -> Op[dict[str, int]]:

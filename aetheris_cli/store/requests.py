@@ -1,7 +1,8 @@
 """How a store operation speaks to its database: a generator that yields statements.
 
-An operation is written once and knows no driver. It yields `Q` (one named statement) or `Many`
-(one statement over many rows) and is sent the answer: the rows, or the number of rows touched.
+An operation is written once and knows no driver. It yields `Q` (one named statement), `Many`
+or `Find` (one statement over many rows) and is sent the answer: the rows, or the number of rows
+touched.
 Each database runs it inside one transaction. An operation that raises has written nothing.
 """
 
@@ -23,8 +24,15 @@ class Many(NamedTuple):
     rows: Sequence[Sequence[Any]]
 
 
+class Find(NamedTuple):
+    """One statement that reads by many rows of values; answered with all rows found."""
+
+    name: str
+    rows: Sequence[Sequence[Any]]
+
+
 Result = TypeVar("Result")
-Op: TypeAlias = Generator[Q | Many, Any, Result]
+Op: TypeAlias = Generator[Q | Many | Find, Any, Result]
 """What a call of an operation gives: run it to get its result."""
 MakeOp: TypeAlias = Callable[[], Op[Result]]
 """An operation that can be started, more than once when its transaction must be repeated."""

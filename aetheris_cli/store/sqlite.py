@@ -8,7 +8,7 @@ so many small writes share one fsync, and one that fails takes nothing with it.
 import asyncio
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
@@ -24,7 +24,7 @@ from aetheris_cli.domain.errors import (
 )
 from aetheris_cli.ports import failpoints
 from aetheris_cli.store import guard
-from aetheris_cli.store.requests import MakeOp, Many, Op, Q
+from aetheris_cli.store.requests import Find, MakeOp, Many, Op, Q
 from aetheris_cli.store.sql import many, queries
 from aetheris_cli.store.sqlite_lib import sqlite3
 from aetheris_cli.store.turnstile import Turnstile
@@ -130,13 +130,16 @@ def translate(error: Exception, path: Path, *, at_commit: bool = False) -> Aethe
 def run(conn: Any, op: Op[Any]) -> Any:  # noqa: ANN401
     """Run one operation to its end on `conn` and give its result."""
     answer: Any = None
+    statements = queries()
     try:
         while True:
             request = op.send(answer)
             if isinstance(request, Q):
-                answer = conn.execute(queries()[request.name], request.values).fetchall()
-            else:
+                answer = conn.execute(statements[request.name], request.values).fetchall()
+            elif isinstance(request, Many):
                 answer = _run_many(conn, request)
+            else:
+                answer = _find(conn, request)
     except StopIteration as stop:
         return stop.value
 
@@ -147,18 +150,26 @@ def _run_many(conn: Any, request: Many) -> int:  # noqa: ANN401
     Each step of a statement lets go of the interpreter lock and has to win it back, so one
     statement over sixty rows costs far less than sixty statements.
     """
-    name, rows = request
-    width = len(rows[0])
-    largest = _CHUNK_VALUES // width
-    touched, at = 0, 0
+    return sum(conn.execute(*part).rowcount for part in _parts(request.name, request.rows))
+
+
+def _find(conn: Any, request: Find) -> list[Any]:  # noqa: ANN401
+    found = []
+    for part in _parts(request.name, request.rows):
+        found += conn.execute(*part).fetchall()
+    return found
+
+
+def _parts(name: str, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
+    """Cut a statement over many rows into statements of sizes that are prepared already."""
+    largest = _CHUNK_VALUES // len(rows[0])
+    at = 0
     while at < len(rows):
         size = min(largest, len(rows) - at)
         if size < largest:
             size = 1 << (size.bit_length() - 1)  # powers of two keep the statements few
-        flat = [value for row in rows[at : at + size] for value in row]
-        touched += conn.execute(many(name, size), flat).rowcount
+        yield many(name, size), [value for row in rows[at : at + size] for value in row]
         at += size
-    return touched
 
 
 class _Item:
@@ -265,31 +276,38 @@ class Writer:
             finally:
                 self._turnstile.leave()
         except AetherisError as error:
-            for item in batch:
-                if item in ran or item.taken.acquire(blocking=False):
-                    item.error = item.error or error
-                    if item not in ran:
-                        ran.append(item)
+            if not ran:
+                ran += [item for item in batch if item.taken.acquire(blocking=False)]
+            for item in ran:
+                item.error = item.error or error
             if isinstance(error, StoreFailed):
                 self._failed = error
         for item in ran:
             item.reply(item)
 
     def _inside(self, batch: list[_Item], ran: list[_Item]) -> None:
+        """Run a batch in one transaction; again, with a savepoint for each, if one has failed."""
         conn = self._conn
         try:
             conn.execute("BEGIN IMMEDIATE")
             try:
-                for item in batch:
-                    if item.taken.acquire(blocking=False):
-                        ran.append(item)
-                        self._one(item)
+                # Only now: until it begins, a caller may give up.
+                ran += [item for item in batch if item.taken.acquire(blocking=False)]
+                if not self._plainly(ran):
+                    conn.execute("ROLLBACK")
+                    conn.execute("BEGIN IMMEDIATE")
+                    for item in ran:
+                        self._apart(item)
             except BaseException:
                 if conn.in_transaction:
                     conn.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
             raise translate(error, self._path) from error
+        self._commit()
+
+    def _commit(self) -> None:
+        conn = self._conn
         try:
             failpoints.hit("store.before_commit")
             conn.execute("COMMIT")
@@ -301,8 +319,28 @@ class Writer:
                 conn.execute("ROLLBACK")
             raise problem from error
 
-    def _one(self, item: _Item) -> None:
+    def _plainly(self, batch: list[_Item]) -> bool:
+        """Run a batch without savepoints. False: one raised after it had written something.
+
+        Nearly all that raise do so before they write, and then there is nothing to undo.
+        """
         conn = self._conn
+        for item in batch:
+            before = conn.total_changes
+            try:
+                item.answer = run(conn, item.make())
+            except sqlite3.Error:
+                raise  # the whole transaction is in doubt
+            except BaseException as error:  # noqa: BLE001 - it belongs to the caller
+                if conn.total_changes != before:
+                    return False
+                item.error = error
+        return True
+
+    def _apart(self, item: _Item) -> None:
+        """Run one operation so that it takes nothing with it when it fails."""
+        conn = self._conn
+        item.answer = item.error = None
         conn.execute("SAVEPOINT one")
         try:
             item.answer = run(conn, item.make())

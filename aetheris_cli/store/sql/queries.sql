@@ -41,6 +41,21 @@ SELECT * FROM jobs WHERE id >= :low AND id < :high ORDER BY id LIMIT 11
 -- name: last_job
 SELECT * FROM jobs ORDER BY no DESC LIMIT 1
 
+-- name: give_away
+-- What an owner's last change makes of the row. The fence has seen that the job is the owner's.
+UPDATE jobs SET worker = '', status = v.column2, parked = v.column3,
+    run_at = coalesce(v.column4, run_at), wake_at = v.column5, finished_at = v.column6,
+    ended_seq = v.column7
+FROM (VALUES :rows(7)) AS v WHERE jobs.no = v.column1
+
+-- name: mark_read
+UPDATE jobs SET inbox_done = v.column2 FROM (VALUES :rows(2)) AS v WHERE jobs.no = v.column1
+
+-- name: own
+UPDATE jobs SET status = 'running', parked = '', wake_at = 0, worker = v.column2,
+    epoch = v.column3, started_at = v.column4, seq = v.column5, head = v.column6
+FROM (VALUES :rows(6)) AS v WHERE jobs.no = v.column1
+
 -- name: insert_job
 INSERT INTO jobs (id, agent, version, status, parked, priority, queue, run_at, wake_at, worker,
     epoch, seq, head, inbox_seq, inbox_done, parent, root, key, retry_of, created_at, started_at,
@@ -48,29 +63,37 @@ INSERT INTO jobs (id, agent, version, status, parked, priority, queue, run_at, w
 VALUES (:id, :agent, :version, :status, :parked, :priority, :queue, :run_at, :wake_at, :worker,
     :epoch, :seq, :head, :inbox_seq, :inbox_done, :parent, :root, :key, :retry_of, :created_at,
     :started_at, :finished_at, :ended_seq)
+ON CONFLICT (id) DO NOTHING
 RETURNING no
 
 -- name: insert_label
 INSERT INTO job_labels (name, value, job_no) VALUES (:name, :value, :job_no)
 
 -- name: claimable
-SELECT * FROM jobs WHERE status = 'queued' AND run_at <= :now
-ORDER BY priority DESC, no LIMIT :limit
+-- What a parked job waited for comes first, then what was delayed, then what is ready.
+SELECT * FROM (SELECT * FROM jobs WHERE status = 'parked' AND wake_at > 0 AND wake_at <= :now
+    ORDER BY wake_at LIMIT :limit)
+UNION ALL SELECT * FROM (SELECT * FROM jobs WHERE status = 'queued' AND run_at > 0
+    AND run_at <= :now ORDER BY run_at LIMIT :limit)
+UNION ALL SELECT * FROM (SELECT * FROM jobs WHERE status = 'queued' AND run_at = 0
+    ORDER BY priority DESC, no LIMIT :limit)
 
 -- name: claimable_of_root
-SELECT * FROM jobs WHERE root = :root AND (status = 'queued' AND run_at <= :now
+SELECT * FROM jobs WHERE id = :root AND (status = 'queued' AND run_at <= :now
     OR status = 'parked' AND wake_at > 0 AND wake_at <= :now)
-ORDER BY priority DESC, no LIMIT :limit
-
--- name: due
-SELECT * FROM jobs WHERE status = 'parked' AND wake_at > 0 AND wake_at <= :now
-ORDER BY wake_at LIMIT :limit
+UNION ALL SELECT * FROM jobs WHERE root = :root AND root <> id
+    AND (status = 'queued' AND run_at <= :now
+    OR status = 'parked' AND wake_at > 0 AND wake_at <= :now)
+LIMIT :limit
 
 -- name: next_due
 SELECT min(wake_at) AS at FROM jobs WHERE status = 'parked' AND wake_at > 0
 
--- name: next_queued
-SELECT min(run_at) AS at FROM jobs WHERE status = 'queued'
+-- name: any_ready
+SELECT EXISTS (SELECT 1 FROM jobs WHERE status = 'queued' AND run_at = 0) AS ready
+
+-- name: next_delayed
+SELECT min(run_at) AS at FROM jobs WHERE status = 'queued' AND run_at > 0
 
 -- name: jobs_of_worker
 SELECT * FROM jobs WHERE worker = :worker AND worker <> ''
@@ -83,6 +106,9 @@ SELECT * FROM jobs WHERE parent >= :low AND parent < :high AND parent <> ''
 
 -- name: events_of
 SELECT seq, body, hash FROM events WHERE job_no = :no AND seq > :after ORDER BY seq LIMIT :limit
+
+-- name: events_of_many
+SELECT job_no, seq, body FROM events WHERE job_no IN (VALUES :rows(1)) ORDER BY job_no, seq
 
 -- name: event_at
 SELECT seq, body, hash FROM events WHERE job_no = :no AND seq = :seq
@@ -117,7 +143,7 @@ DELETE FROM questions WHERE job_no = :job_no AND step = :step
 
 -- name: drop_waits
 -- A job that ended waits for nothing; what stays open is whether a call in doubt happened.
-DELETE FROM questions WHERE job_no = :job_no AND kind <> 'in_doubt'
+DELETE FROM questions WHERE job_no IN (VALUES :rows(1)) AND kind <> 'in_doubt'
 
 -- name: questions_of
 SELECT step, kind, since, title, name, digest, schema, role, until, details
