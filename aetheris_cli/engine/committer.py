@@ -18,6 +18,7 @@ MAX_BATCH: Final = 2_048
 MAX_QUEUED: Final = 8_192
 _RETRY_S: Final = 0.25
 _LINGER_TURNS: Final = 12
+_FEW: Final = 2
 
 
 class Owner(Protocol):
@@ -41,6 +42,8 @@ class Committer:
         self._under_way: list[Change] = []
         self._scheduled = False
         self._lingering = 0
+        self._few = True
+        """The last commit had hardly anyone who waited: there is nothing to gather."""
         self._waiting: list[Callable[[], None]] = []
         """Those who begin something new when there is room."""
         self._idle: asyncio.Future[None] | None = None
@@ -55,15 +58,19 @@ class Committer:
     def put(self, change: Change) -> None:
         """Queue a sealed change.
 
-        One that somebody waits for is sent at once. Any other lingers for a few turns of the
+        One that somebody waits for is sent at once while few do, else at the end of this turn
+        of the loop, with what the others have. Any other lingers for a few turns of the
         loop, in which the agent mostly reaches its next intent: then one commit takes both.
         """
         self._queue.append(change)
         if self._scheduled or self._under_way:
             return
         if change.on_durable is not None:
-            self._scheduled = True
-            self._loop.call_soon(self._flush)
+            if self._few:
+                self._flush()
+            else:
+                self._scheduled = True
+                self._loop.call_soon(self._flush)
         elif not self._lingering:
             self._lingering = _LINGER_TURNS
             self._loop.call_soon(self._linger)
@@ -118,10 +125,11 @@ class Committer:
         if refused:
             gone = {id(change) for one in refused for change in one.changes}
             batch = [change for change in batch if id(change) not in gone]
+        waiting = [change.on_durable for change in batch if change.on_durable is not None]
+        self._few = len(waiting) <= _FEW
         try:
-            for change in batch:
-                if change.on_durable is not None:
-                    change.on_durable()
+            for durable in waiting:
+                durable()
             for one in refused or ():
                 self._give_back(one)
             while self._waiting and not self.full:
