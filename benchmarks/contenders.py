@@ -77,6 +77,7 @@ async def aetheris(effect: str, flight: int, jobs: int, steps: int, folder: str)
     async with opened(f"sqlite:///{path}", CodeRegistry([bench]), create=True) as session:
         worker = session.worker(Settings(concurrency=max(flight, 2)))
         await worker.begin()
+        session.control.keeper = worker
         serving = asyncio.create_task(worker.serve())
         ends: dict[str, asyncio.Event] = {}
 

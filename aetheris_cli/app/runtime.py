@@ -156,6 +156,7 @@ class Runtime:
                 return
             self._worker = session.worker(self._settings)
             await self._worker.begin()
+            session.control.keeper = self._worker
             self._started.set()
             await self._worker.serve()
 

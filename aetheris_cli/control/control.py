@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from msgspec import Raw
 
@@ -28,6 +28,13 @@ MAX_MESSAGE: Final = 1 << 20
 MAX_LABELS: Final = 64
 
 
+class Keeper(Protocol):
+    """Keeps new jobs: the store, or a worker of this process that begins them at once."""
+
+    async def submit(self, new: NewJob, now: int) -> tuple[JobRow, bool]:
+        """Keep a job. Gives its row and whether it is new; durable when this returns."""
+
+
 class Control:
     """The operations on one store, in the name of one principal."""
 
@@ -35,6 +42,8 @@ class Control:
         self.store = store
         self.clock = clock
         self.actor = actor
+        self.keeper: Keeper | None = None
+        """Who keeps what is submitted, when it is not the store itself."""
 
     # --- submitting --------------------------------------------------------------------------
 
@@ -50,7 +59,6 @@ class Control:
         queue: str = "",
         delay_ms: int = 0,
         version: str = "",
-        run_here: str = "",
         retry_of: str = "",
     ) -> NewJob:
         """Build a job to submit. Raises InvalidPayload for what cannot be kept."""
@@ -73,12 +81,12 @@ class Control:
             labels=dict(labels or {}), key=key, queue=queue, priority=priority,
             run_at=now + delay_ms if delay_ms else 0, root=job_id, retry_of=retry_of,
         )  # fmt: skip
-        return NewJob(job_id, event, run_here)
+        return NewJob(job_id, event)
 
     async def submit(self, new: NewJob) -> tuple[JobRow, bool]:
         """Keep a job. Gives its row and whether it is new; durable when this returns."""
         failpoints.hit("submit.before_commit")
-        row, created = await self.store.submit(new, self.clock.now_ms())
+        row, created = await (self.keeper or self.store).submit(new, self.clock.now_ms())
         failpoints.hit("submit.after_commit")
         return row, created
 

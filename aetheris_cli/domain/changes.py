@@ -24,8 +24,6 @@ class NewJob(msgspec.Struct, frozen=True):
 
     id: str
     event: ev.JobSubmitted
-    run_here: str = ""
-    """The worker that is to own it from the start; empty: any."""
 
 
 class Delivery(msgspec.Struct, frozen=True):

@@ -11,8 +11,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple
 
 from aetheris_cli.domain import ids
+from aetheris_cli.domain.changes import NewJob
 from aetheris_cli.domain.errors import AetherisError, StoreUnavailable
-from aetheris_cli.domain.records import WorkerRow
+from aetheris_cli.domain.events import JobSubmitted
+from aetheris_cli.domain.records import JobRow, WorkerRow
 from aetheris_cli.engine.committer import Committer
 from aetheris_cli.engine.deadlines import Deadlines
 from aetheris_cli.engine.perform import perform
@@ -77,6 +79,8 @@ class Worker:
         self._failure: BaseException | None = None
         self._peers: list[WorkerRow] = []
         self._ready = False
+        self._starting = 0
+        self._left = False
         self._rings = False
         """Somebody has rung since the last look at the queue."""
         self._timer: asyncio.TimerHandle | None = None
@@ -168,6 +172,7 @@ class Worker:
             raise self._failure
 
     async def _leave(self) -> None:
+        self._left = True
         if self._failure is None:
             await self.committer.idle()
             if self._background:
@@ -196,6 +201,40 @@ class Worker:
                     await self._wake.wait()
         except TimeoutError:
             pass  # what is still in flight is found without a result by the next owner
+
+    # --- jobs of this very process ------------------------------------------------------------
+
+    async def submit(self, new: NewJob, now: int) -> tuple[JobRow, bool]:
+        """Keep a job, and run it here at once when there is room and it need not wait."""
+        if not self._may_start(new.event):
+            return await self.store.submit(new, now)
+        # A caller that goes away must not leave a job behind that is owned and does not run.
+        return await asyncio.shield(asyncio.create_task(self._submit(new, now)))
+
+    async def _submit(self, new: NewJob, now: int) -> tuple[JobRow, bool]:
+        self._starting += 1
+        try:
+            found = await self.store.start(new, now, self.worker_id)
+        finally:
+            self._starting -= 1
+        if found.events and not self._left:
+            run = self.start(Claimed(found.row, found.events))
+            if self._stopping:
+                run.stop()
+        return found.row, found.created
+
+    def _may_start(self, job: JobSubmitted) -> bool:
+        settings = self.settings
+        return (
+            self._ready
+            and not self._stopping
+            and self._failure is None
+            and not self.committer.troubled
+            and len(self.runs) + self._starting < settings.concurrency
+            and not job.run_at
+            and not settings.root
+            and job.agent in (settings.agents or self.registry.agents())
+        )
 
     # --- claiming ----------------------------------------------------------------------------
 

@@ -23,6 +23,15 @@ class Claimed(NamedTuple):
     events: list[AnyEvent]
 
 
+class Started(NamedTuple):
+    """A job that was submitted to run at once."""
+
+    row: JobRow
+    created: bool
+    events: list[AnyEvent]
+    """Its history, if the worker owns it now; else empty."""
+
+
 class Facts(NamedTuple):
     """A job's row and what only its history and its questions hold."""
 
@@ -61,6 +70,9 @@ class Store(Protocol):
 
     async def submit(self, new: NewJob, now: int) -> tuple[JobRow, bool]:
         """Create a job, or find the one with the same key."""
+
+    async def start(self, new: NewJob, now: int, worker: str) -> Started:
+        """Create a job that `worker` owns from the start, if its lease is still good."""
 
     async def claim(
         self, worker: str, limit: int, now: int, agents: frozenset[str] | None, root: str = ""

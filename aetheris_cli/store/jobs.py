@@ -18,7 +18,7 @@ from aetheris_cli.domain.events import AnyEvent
 from aetheris_cli.domain.history import History, fold
 from aetheris_cli.domain.records import InboxRow, JobRow, Question
 from aetheris_cli.domain.states import JOB, JOB_ENDED, JobState, advance
-from aetheris_cli.ports.store import Claimed
+from aetheris_cli.ports.store import Claimed, Started
 from aetheris_cli.store.requests import Find, Many, Op, Q
 
 _EVERYTHING = 2**62
@@ -71,8 +71,11 @@ def _write(no: int, sealed: chain.Sealed) -> Op[None]:
         yield Many("keep_payloads", [(key, data.decode()) for key, data in sealed.payloads])
 
 
-def insert(new: NewJob, now: int) -> Op[JobRow]:
-    """Create a job; if its id exists already, give that one."""
+def insert(new: NewJob, now: int, worker: str = "") -> Op[Started]:
+    """Create a job, owned by `worker` from the start if one is named.
+
+    If its id exists already, give that one.
+    """
     event = new.event
     event.at = event.at or now
     row = JobRow(
@@ -102,24 +105,31 @@ def insert(new: NewJob, now: int) -> Op[JobRow]:
         ended_seq=0,
     )
     # Sealed before the row exists, so that the row is written once, as it ends up.
+    events: list[AnyEvent] = [event]
     sealed = chain.seal(row.seq, row.head, row.epoch, [event])
     row.seq, row.head = sealed.lines[-1].seq, sealed.lines[-1].hash
-    found = yield Q("insert_job", msgspec.structs.asdict(row) | {"status": "queued"})
+    if worker:
+        row.status = advance(JOB, row.status, JobState.RUNNING)
+        row.worker, row.epoch, row.started_at = worker, 1, now
+        events.append(ev.JobClaimed(at=now, worker=worker))
+        claimed = chain.seal(row.seq, row.head, row.epoch, events[1:])
+        sealed.lines.extend(claimed.lines)
+        row.seq, row.head = claimed.lines[-1].seq, claimed.lines[-1].hash
+    found = yield Q("insert_job", msgspec.structs.asdict(row) | {"status": str(row.status)})
     if not found:
-        return (yield from by_id(new.id))
+        return Started((yield from by_id(new.id)), created=False, events=[])
     row.no = found[0][0]
     yield from _write(row.no, sealed)
     for name, value in event.labels.items():
         yield Q("insert_label", {"name": name, "value": value, "job_no": row.no})
-    if new.run_here:
-        yield from _own([row], new.run_here, now)
-    return row
+    return Started(row, created=True, events=events if worker else [])
 
 
-def submit(new: NewJob, now: int) -> Op[tuple[JobRow, bool]]:
-    """Create a job, or give the one that has the same key; the bool says whether it is new.
+def submit(new: NewJob, now: int, worker: str = "") -> Op[Started]:
+    """Create a job, or give the one that has the same key.
 
-    Raises Conflict when the key was used with another agent or input.
+    With `worker` it is owned from the start, if that worker's lease is still good. Raises
+    Conflict when the key was used with another agent or input.
     """
     if new.event.key:
         rows = yield Q("job_by_key", {"key": new.event.key})
@@ -127,9 +137,10 @@ def submit(new: NewJob, now: int) -> Op[tuple[JobRow, bool]]:
             row = as_job(rows[0])
             first = yield from events_after(row.no, 0, 1)
             _same_submission(first[0], new.event, row)
-            return row, False
-    row = yield from insert(new, now)
-    return row, True
+            return Started(row, created=False, events=[])
+    if worker and not (yield from _is_alive(worker)):
+        worker = ""
+    return (yield from insert(new, now, worker))
 
 
 def _same_submission(old: AnyEvent, new: ev.JobSubmitted, row: JobRow) -> None:
@@ -143,6 +154,11 @@ def _same_submission(old: AnyEvent, new: ev.JobSubmitted, row: JobRow) -> None:
         fix="use another key, or submit the same again",
         job=row.id,
     )
+
+
+def _is_alive(worker: str) -> Op[bool]:
+    found = yield Q("worker", {"id": worker})
+    return bool(found) and found[0][8] == "alive"
 
 
 def _own(rows: Sequence[JobRow], worker: str, now: int) -> Op[None]:
@@ -178,8 +194,7 @@ def claim(
     `agents`: what the worker can run (None: anything). `root`: only this job and
     its children.
     """
-    alive = yield Q("worker", {"id": worker})
-    if not alive or alive[0][8] != "alive":
+    if not (yield from _is_alive(worker)):
         return []
     if root:
         found = yield Q("claimable_of_root", {"root": root, "now": now, "limit": limit})

@@ -11,7 +11,7 @@ from aetheris_cli.domain.errors import NotFound, UsageError
 from aetheris_cli.domain.events import AnyEvent
 from aetheris_cli.domain.records import InboxRow, JobRow, Question, WorkerRow
 from aetheris_cli.domain.wishes import Receipt
-from aetheris_cli.ports.store import Claimed, Facts, Filter, Refused
+from aetheris_cli.ports.store import Claimed, Facts, Filter, Refused, Started
 from aetheris_cli.store import bells, commits, files, jobs, reads, workers
 from aetheris_cli.store.migrate import migrate
 from aetheris_cli.store.requests import MakeOp
@@ -76,10 +76,15 @@ class SqlStore:
 
     async def submit(self, new: NewJob, now: int) -> tuple[JobRow, bool]:
         """Create a job, or find the one with the same key; wake the workers."""
-        row, created = await self._write(lambda: jobs.submit(new, now))
-        if created and not new.run_here:
+        found = await self.start(new, now, "")
+        return found.row, found.created
+
+    async def start(self, new: NewJob, now: int, worker: str) -> Started:
+        """Create a job that `worker` owns from the start, if its lease is still good."""
+        found: Started = await self._write(lambda: jobs.submit(new, now, worker))
+        if found.created and not found.events:
             self.ring()
-        return row, created
+        return found
 
     async def claim(
         self, worker: str, limit: int, now: int, agents: frozenset[str] | None, root: str = ""
