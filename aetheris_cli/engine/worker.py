@@ -26,9 +26,8 @@ from aetheris_cli.ports.code import Registry
 from aetheris_cli.ports.presence import Presence
 from aetheris_cli.ports.store import Claimed, Store
 
-_TICK_S: Final = 0.03
-_POLL_TICKS: Final = 3
-_PEERS_TICKS: Final = 33
+_POLL_S: Final = 0.1
+_PEERS_POLLS: Final = 10
 _FOREIGN_S: Final = 0.25
 
 
@@ -72,17 +71,23 @@ class Worker:
         self.committer = Committer(store, clock, self.failed)
         self.runs: dict[int, Run] = {}
         self.on_over: Callable[[str], None] | None = None
+        self._loop = asyncio.get_running_loop()
         self._presence = presence(self.worker_id)
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
         self._stopping = False
         self._failure: BaseException | None = None
-        self._peers: list[WorkerRow] = []
+        self._peers: dict[str, WorkerRow] = {}
+        self._death = asyncio.Event()
+        self._dead: set[str] = set()
+        """Peers whose lock has become free."""
         self._ready = False
         self._starting = 0
         self._left = False
         self._rings = False
         """Somebody has rung since the last look at the queue."""
+        self._rung_lately = False
+        """Somebody has rung since the last look at the peers."""
         self._timer: asyncio.TimerHandle | None = None
         self._background: set[asyncio.Task[None]] = set()
 
@@ -143,8 +148,9 @@ class Worker:
                 agents=",".join(sorted(self.settings.agents or self.registry.agents())),
             )
         )  # fmt: skip
-        self._peers = await self.store.workers()
+        await self._meet()
         await self._reap()
+        self.store.ring()  # so that the others watch this one from now on
 
     async def serve(self) -> None:
         """Claim and run jobs until `stop`. Raises what made it impossible to go on."""
@@ -173,6 +179,8 @@ class Worker:
 
     async def _leave(self) -> None:
         self._left = True
+        for peer in self._peers.values():
+            self._presence.unwatch(peer, self._died)
         if self._failure is None:
             await self.committer.idle()
             if self._background:
@@ -284,7 +292,7 @@ class Worker:
 
     def _rung(self) -> None:
         self._presence.silence()
-        self._rings = True
+        self._rings = self._rung_lately = True
         self._wake.set()
         if self.runs:
             self.background(self._look())
@@ -298,29 +306,57 @@ class Worker:
         self._wake.set()
 
     async def _watch(self) -> None:
-        """Poll for what no bell has announced, and watch the other workers."""
+        """Watch the other workers, and poll for what no bell has announced."""
         seen = await self.store.version()
-        tick = 0
+        polls = 0
         while True:
-            await asyncio.sleep(_TICK_S)
-            tick += 1
-            if tick % _POLL_TICKS == 0:
+            try:
+                async with asyncio.timeout(_POLL_S):
+                    await self._death.wait()
+            except TimeoutError:
+                polls += 1
                 now = await self.store.version()
                 if now != seen:
                     seen = now
                     await self._look()
-            if tick % _PEERS_TICKS == 0:
-                self._peers = await self.store.workers()
+                if self._rung_lately or polls % _PEERS_POLLS == 0:
+                    self._rung_lately = False
+                    await self._meet()
+            self._death.clear()
             await self._reap()
+
+    async def _meet(self) -> None:
+        """Get to know the other workers, and hear of their deaths from now on."""
+        found = {row.id: row for row in await self.store.workers() if row.id != self.worker_id}
+        for name, row in self._peers.items():
+            if name not in found:
+                self._presence.unwatch(row, self._died)
+        for name, row in found.items():
+            if name not in self._peers:
+                self._presence.watch(row, self._died)
+        self._peers = found
+
+    def _died(self, worker: str) -> None:
+        """Hear, on a thread of its own, that a peer's process has ended."""
+
+        def heard() -> None:
+            self._dead.add(worker)
+            self._death.set()
+
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(heard)
 
     async def _reap(self) -> None:
         """Queue the jobs of workers that are proven dead or have let their lease run out."""
         boot = self.clock.boot_ms()
-        for peer in [one for one in self._peers if one.id != self.worker_id]:
-            expired = peer.boot == self._presence.boot and peer.expires_at < boot
-            if expired or self._presence.is_gone(peer):
-                self._peers.remove(peer)
+        for peer in list(self._peers.values()):
+            gone = peer.id in self._dead or self._presence.is_gone(peer)
+            if gone or (peer.boot == self._presence.boot and peer.expires_at < boot):
+                del self._peers[peer.id]
+                self._dead.discard(peer.id)
                 await self.store.end_worker(peer.id, "dead", self.clock.now_ms())
+                if gone:
+                    self._presence.forget(peer.id)
                 self._wake.set()
 
     async def _beat(self) -> None:

@@ -1,5 +1,6 @@
 """How a worker shows that it lives, hears that it is wanted, and learns that another is dead."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from aetheris_cli.domain.records import WorkerRow
@@ -20,6 +21,15 @@ class Presence(Protocol):
 
     def is_gone(self, worker: WorkerRow) -> bool:
         """Whether it is proven that this worker's process has ended."""
+
+    def watch(self, worker: WorkerRow, gone: Callable[[str], None]) -> None:
+        """Call `gone` with the worker's id once, on any thread, when its process has ended."""
+
+    def unwatch(self, worker: WorkerRow, gone: Callable[[str], None]) -> None:
+        """Do not call `gone` any more."""
+
+    def forget(self, worker: str) -> None:
+        """Remove what a dead worker has left."""
 
     def close(self) -> None:
         """Let go of the lock, as the process's end would."""

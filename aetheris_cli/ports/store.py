@@ -133,6 +133,9 @@ class Store(Protocol):
     async def counts(self) -> dict[str, int]:
         """Count the jobs of each status."""
 
+    def ring(self, worker: str = "") -> None:
+        """Wake one worker, or all of them: something has changed."""
+
     async def version(self) -> Any:  # noqa: ANN401 - an opaque token
         """Give a token that changes when another process writes."""
 

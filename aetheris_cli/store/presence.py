@@ -1,9 +1,11 @@
 """A worker's presence on its host: a lock that ends with the process, and a doorbell."""
 
+import contextlib
 import fcntl
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,6 +93,16 @@ class FilePresence:
         """Whether the worker's process has ended: its lock is free, or its host was restarted."""
         return self._looker(worker)
 
+    def watch(self, worker: WorkerRow, gone: Callable[[str], None]) -> None:
+        """Call `gone` with the worker's id once, on any thread, when its process has ended."""
+        if worker.host == self.host and worker.lock_dir == self.lock_dir:
+            _watch(_lock_path(self._locks, worker.id), gone)
+
+    def unwatch(self, worker: WorkerRow, gone: Callable[[str], None]) -> None:
+        """Do not call `gone` any more."""
+        with _watching:
+            _watched.get(_lock_path(self._locks, worker.id), set()).discard(gone)
+
     def forget(self, worker: str) -> None:
         """Remove what a dead worker has left."""
         _lock_path(self._locks, worker).unlink(missing_ok=True)
@@ -101,6 +113,37 @@ class FilePresence:
         self._bell.close()
         os.close(self._lock)
         self._path.unlink(missing_ok=True)
+
+
+_watching = threading.Lock()
+_watched: dict[Path, set[Callable[[str], None]]] = {}
+"""Whom to tell about which lock; for each one thread of this process waits."""
+
+
+def _watch(lock: Path, gone: Callable[[str], None]) -> None:
+    with _watching:
+        known = lock in _watched
+        _watched.setdefault(lock, set()).add(gone)
+    if not known:
+        threading.Thread(target=_wait_for, args=(lock,), name="aetheris-watch", daemon=True).start()
+
+
+def _wait_for(lock: Path) -> None:
+    """Wait in the kernel's queue for a lock that ends with its process; nothing polls."""
+    free = False
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        pass  # it was taken away in good order
+    else:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            free = True
+        os.close(descriptor)
+    with _watching:
+        listeners = _watched.pop(lock)
+    for gone in listeners if free else ():
+        gone(lock.stem)
 
 
 def _lock_path(locks: Path, worker: str) -> Path:
