@@ -1,6 +1,7 @@
 """The agents of the benchmarks, and the load: `python -m benchmarks.agents URL`."""
 
 import asyncio
+import json
 import os
 import sys
 import threading
@@ -8,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aetheris import agent, tool
+from aetheris import agent, current_call, tool
 
 
 @tool(effect="pure")
@@ -34,6 +35,21 @@ async def stamp() -> float:
 async def step(n: int) -> int:
     """Do nothing, with a durable intent."""
     return n
+
+
+@tool(effect="unsafe")
+def note(log: str) -> None:
+    """Leave one line for each effect."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, (json.dumps({"call": current_call().id}) + "\n").encode())
+    os.close(descriptor)
+
+
+@agent("notes")
+async def notes(ctx: Any, log: str) -> None:
+    """Look three times in parallel, then leave a note."""
+    await ctx.gather(*(lambda: ctx.call(stamp) for _ in range(3)))
+    await ctx.call(note, log=log)
 
 
 @agent("held")

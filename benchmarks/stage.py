@@ -19,6 +19,7 @@ agents:
   - {id: held, type: python, entrypoint: "benchmarks.agents:held"}
   - {id: asks, type: python, entrypoint: "benchmarks.agents:asks"}
   - {id: listens, type: python, entrypoint: "benchmarks.agents:listens"}
+  - {id: notes, type: python, entrypoint: "benchmarks.agents:notes"}
 """
 ROOT = Path(__file__).parents[1]
 PATIENCE_S = 60.0
@@ -32,6 +33,7 @@ class Stage:
         self.folder = Path(self._folder.name)
         self.url = f"sqlite:///{self.folder / 'store.db'}"
         self._processes: list[subprocess.Popen[str]] = []
+        self._environment = os.environ | {"PYTHONPATH": str(ROOT), "AETHERIS_STORE": self.url}
         (self.folder / "agents.yaml").write_text(AGENTS, "utf-8")
 
     def __enter__(self) -> Self:
@@ -48,7 +50,7 @@ class Stage:
         process = subprocess.Popen(
             [sys.executable, "-m", *words],
             cwd=self.folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "AETHERIS_STORE": self.url},
+            env=self._environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -56,6 +58,19 @@ class Stage:
         )
         self._processes.append(process)
         return process
+
+    def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """Run one command of the command line to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "aetheris_cli.cli", *words],
+            cwd=self.folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
 
     def worker(self) -> "subprocess.Popen[str]":
         """Start a worker."""
