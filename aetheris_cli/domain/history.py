@@ -156,7 +156,7 @@ def _claimed(history: History, event: ev.JobClaimed) -> None:
 
 
 def _queued(history: History, event: ev.JobQueued) -> None:
-    history.status, history.worker = JobState.QUEUED, ""
+    history.status, history.worker, history.parked = JobState.QUEUED, "", None
     if event.reason == "worker_died":
         history.deaths += 1
     elif event.reason == "resumed":

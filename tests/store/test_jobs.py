@@ -1,0 +1,160 @@
+"""Submitting, claiming, and what jobs of one family do to each other."""
+
+from pathlib import Path
+
+import pytest
+from scene import NOW, claim, commit, play, submit, tip, whole, worker
+
+from aetheris_cli.domain import changes, wishes
+from aetheris_cli.domain import events as ev
+from aetheris_cli.domain.changes import NewJob
+from aetheris_cli.domain.errors import Conflict
+from aetheris_cli.domain.history import fold
+from aetheris_cli.domain.records import Question
+from aetheris_cli.domain.states import JobState, ParkedReason
+from aetheris_cli.ports.store import Claimed
+from aetheris_cli.store.sqlstore import SqlStore
+
+
+async def agrees(store: SqlStore, job: str) -> None:
+    """Hold the row against the history that it is a projection of."""
+    row = await store.job(job)
+    history = fold(await store.events(row.no))
+    parked = history.parked.reason if history.parked is not None else ""
+    assert (row.status, row.worker, row.epoch) == (history.status, history.worker, history.epoch)
+    assert (row.parked, row.seq) == (parked, history.seq)
+    await whole(store, Claimed(row, []))
+
+
+@pytest.mark.parametrize("child_first", [True, False])
+def test_a_child_that_ends_in_the_commit_in_which_its_parent_parks_wakes_it(
+    tmp_path: Path, *, child_first: bool
+) -> None:
+    async def scene(store: SqlStore) -> None:
+        await worker(store, "w1")
+        await submit(store, "p")
+        (parent,) = await claim(store, "w1")
+        at = tip(parent)
+        started = ev.ChildStarted(at=NOW, step="1", child="job_c", agent="a", digest="d")
+        submitted = ev.JobSubmitted(agent="a", root="job_p", parent="job_p.1")
+        question = Question(step="1", kind="child", since=NOW, name="job_c")
+        asked = changes.asked(started, question, spawn=[NewJob("job_c", submitted)])
+        assert await commit(store, at.seal(asked)) == []
+        (child,) = await claim(store, "w1")
+        end = ev.JobSucceeded(at=NOW)
+        child.row.status = JobState.SUCCEEDED
+        told = wishes.child_finished(child.row, end)
+        ended = tip(child).seal(changes.ended(end, deliver=[told]))
+        park = ev.JobParked(at=NOW, reason=ParkedReason.CHILD, steps=("1",))
+        parked = at.seal(changes.parked(park, ParkedReason.CHILD))
+        both = (ended, parked) if child_first else (parked, ended)
+        assert await commit(store, *both) == []
+        row = await store.job("job_p")
+        assert (row.status, row.inbox_done) == (JobState.QUEUED, row.inbox_seq)
+        await agrees(store, "job_p")
+        await agrees(store, "job_c")
+
+    play(tmp_path, scene)
+
+
+def test_a_read_inbox_without_events_of_its_own_is_written(tmp_path: Path) -> None:
+    async def scene(store: SqlStore) -> None:
+        await worker(store, "w1")
+        await submit(store, "a")
+        (mine,) = await claim(store, "w1")
+        await store.deliver(wishes.pause(mine.row.id, "me"), NOW)
+        at = tip(mine)
+        at.inbox_seq = 1
+        assert await commit(store, at.seal(changes.inbox_read([], 1))) == []
+        row = await store.job(mine.row.id)
+        assert (row.inbox_done, row.seq) == (1, mine.row.seq)
+        await agrees(store, row.id)
+
+    play(tmp_path, scene)
+
+
+def new(name: str, **fields: object) -> NewJob:
+    return NewJob(f"job_{name}", ev.JobSubmitted(agent="a", root=f"job_{name}", **fields))
+
+
+def test_a_job_that_starts_at_once_is_owned_by_its_own_insert(tmp_path: Path) -> None:
+    async def scene(store: SqlStore) -> None:
+        await worker(store, "w1")
+        found = await store.start(new("a"), NOW, "w1")
+        assert (found.created, found.row.status, found.row.worker) == (True, "running", "w1")
+        assert fold(found.events) == fold(await store.events(found.row.no))
+        assert await claim(store, "w1") == []
+        await agrees(store, "job_a")
+        # And it is taken over like any other.
+        await store.end_worker("w1", "dead", NOW)
+        await worker(store, "w2")
+        (again,) = await claim(store, "w2")
+        assert again.row.epoch > found.row.epoch
+        await agrees(store, "job_a")
+
+    play(tmp_path, scene)
+
+
+def test_a_worker_without_a_lease_starts_nothing(tmp_path: Path) -> None:
+    async def scene(store: SqlStore) -> None:
+        await worker(store, "w1")
+        await store.end_worker("w1", "dead", NOW)
+        found = await store.start(new("a"), NOW, "w1")
+        assert (found.created, found.row.status, found.events) == (True, "queued", [])
+        await agrees(store, "job_a")
+
+    play(tmp_path, scene)
+
+
+def test_the_same_key_starts_one_job(tmp_path: Path) -> None:
+    async def scene(store: SqlStore) -> None:
+        await worker(store, "w1")
+        first = await store.start(new("a", key="k"), NOW, "w1")
+        again = await store.start(new("b", key="k"), NOW, "w1")
+        assert (again.created, again.row.id, again.events) == (False, first.row.id, [])
+        with pytest.raises(Conflict):
+            await store.submit(new("c", key="k", message="another"), NOW)
+        assert await store.counts() == {"running": 1}
+
+    play(tmp_path, scene)
+
+
+def test_jobs_are_claimed_by_urgency_and_then_by_age(tmp_path: Path) -> None:
+    async def scene(store: SqlStore) -> None:
+        await worker(store, "w1")
+        for name, priority in (("a", 0), ("b", 5), ("c", 0), ("d", 5)):
+            await store.submit(new(name, priority=priority), NOW)
+        order = []
+        for _ in range(4):
+            (one,) = await store.claim("w1", 1, NOW, None)
+            order.append(one.row.id[-1])
+        assert order == ["b", "d", "a", "c"]
+
+    play(tmp_path, scene)
+
+
+def test_a_delayed_job_is_due_at_its_time_and_not_before(tmp_path: Path) -> None:
+    async def scene(store: SqlStore) -> None:
+        await worker(store, "w1")
+        await store.submit(new("a", run_at=NOW + 10), NOW)
+        assert await store.due() == NOW + 10
+        assert await store.claim("w1", 1, NOW + 9, None) == []
+        (one,) = await store.claim("w1", 1, NOW + 10, None)
+        assert one.row.id == "job_a"
+        await agrees(store, "job_a")
+
+    play(tmp_path, scene)
+
+
+def test_a_root_claims_itself_and_its_children_alone(tmp_path: Path) -> None:
+    async def scene(store: SqlStore) -> None:
+        await worker(store, "w1")
+        await store.submit(new("a"), NOW)
+        await store.submit(new("b"), NOW)
+        child = NewJob("job_c", ev.JobSubmitted(agent="a", root="job_b", parent="job_b.1"))
+        await store.submit(child, NOW)
+        found = await store.claim("w1", 9, NOW, None, root="job_b")
+        assert sorted(one.row.id for one in found) == ["job_b", "job_c"]
+        assert [one.row.id for one in await claim(store, "w1")] == ["job_a"]
+
+    play(tmp_path, scene)
