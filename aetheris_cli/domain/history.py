@@ -294,7 +294,7 @@ def _attempt_ended(
     if step.attempts and step.attempts[-1].n == event.n:
         attempt = step.attempts[-1]
     elif event.started_at:
-        attempt = Attempt(event.n, event.epoch, history.worker, status, event.started_at)
+        attempt = Attempt(event.n, event.epoch, history.worker, AttemptState.SENT, event.started_at)
         step.attempts.append(attempt)
     else:
         return

@@ -57,7 +57,15 @@ def tool(
                 why="recovery asks the probe whether the effect took place",
                 fix="give probe=function, or another effect",
             )
-        setattr(function, ATTRIBUTE, made)
+        try:
+            setattr(function, ATTRIBUTE, made)
+        except (AttributeError, TypeError):
+            # Built-in functions and bound methods take no attributes.
+            raise UsageError(
+                f"{label} cannot carry the declaration of a tool",
+                why=f"it is a {type(function).__name__}, not a function of Python's own kind",
+                fix="write a function that calls it, and declare that",
+            ) from None
         return function
 
     return declare
