@@ -24,7 +24,7 @@ from aetheris_cli.engine.deadlines import Deadlines
 from aetheris_cli.engine.journal import Desk, Journal, Stopped
 from aetheris_cli.engine.outcome import outcome
 from aetheris_cli.engine.script import Divergence, Script, compare
-from aetheris_cli.engine.threads import Threads
+from aetheris_cli.engine.threads import Carried, Threads
 from aetheris_cli.ports import failpoints
 from aetheris_cli.ports.code import Agent, Registry
 
@@ -138,7 +138,7 @@ class Run:
         done: Callable[[asyncio.Task[Any]], None],
     ) -> asyncio.Task[Any]:
         """Run agent code as a branch of its own."""
-        task = self.loop.create_task(code)
+        task = self.loop.create_task(_contained(code))
         self.tasks[task] = branch
         self.running += 1
 
@@ -161,6 +161,8 @@ class Run:
             error = task.exception()
             if isinstance(error, Stopped):
                 return
+            if isinstance(error, Carried):
+                error = error.error
             self._end = (None, error) if error is not None else (task.result(), None)
 
     # --- branches ----------------------------------------------------------------------------
@@ -494,6 +496,14 @@ _LOUDEST: Final = (
     ParkedReason.TIMER,
 )
 """What a job is said to wait for when it waits for several things."""
+
+
+async def _contained(code: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - the agent's own
+    """Run agent code; what would end the whole event loop ends the branch instead."""
+    try:
+        return await code
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise Carried(error) from None
 
 
 def _foreign() -> AetherisError:

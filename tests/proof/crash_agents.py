@@ -1,6 +1,7 @@
 """The agents that are killed: parallel pure calls, an approval, and one call of each class."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -99,3 +100,14 @@ async def two_doors(ctx, message):
         lambda: ctx.call(hold, gate=message), lambda: ctx.approval("charge?")
     )
     return await ctx.call(charge_unsafe, order=decision.by)
+
+
+@tool(effect="pure")
+def kill_the_worker() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@agent("deadly")
+async def deadly(ctx, message):
+    await ctx.call(look, item=message)
+    await ctx.call(kill_the_worker)

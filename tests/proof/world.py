@@ -34,7 +34,7 @@ class World:
             "PYTHONPATH": str(Path(aetheris_cli.__file__).parents[1]),
         }
         (folder / "crash_agents.py").write_text(AGENTS.read_text())
-        names = [*(f"crash_{effect}" for effect in EFFECTS), "held", "two_doors"]
+        names = [*(f"crash_{effect}" for effect in EFFECTS), "held", "two_doors", "deadly"]
         agents = [
             f'  - {{id: {name}, type: python, entrypoint: "crash_agents:{name}"}}' for name in names
         ]
