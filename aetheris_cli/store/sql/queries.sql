@@ -71,11 +71,14 @@ INSERT INTO job_labels (name, value, job_no) VALUES (:name, :value, :job_no)
 
 -- name: claimable
 -- What a parked job waited for comes first, then what was delayed, then what is ready.
-SELECT * FROM (SELECT * FROM jobs WHERE status = 'parked' AND wake_at > 0 AND wake_at <= :now
+-- The indexes are named because the planner, which knows no numbers, prefers that of the status.
+SELECT * FROM (SELECT * FROM jobs INDEXED BY jobs_wake
+    WHERE status = 'parked' AND wake_at > 0 AND wake_at <= :now
     ORDER BY wake_at LIMIT :limit)
-UNION ALL SELECT * FROM (SELECT * FROM jobs WHERE status = 'queued' AND run_at > 0
-    AND run_at <= :now ORDER BY run_at LIMIT :limit)
-UNION ALL SELECT * FROM (SELECT * FROM jobs WHERE status = 'queued' AND run_at = 0
+UNION ALL SELECT * FROM (SELECT * FROM jobs INDEXED BY jobs_delayed
+    WHERE status = 'queued' AND run_at > 0 AND run_at <= :now ORDER BY run_at LIMIT :limit)
+UNION ALL SELECT * FROM (SELECT * FROM jobs INDEXED BY jobs_ready
+    WHERE status = 'queued' AND run_at = 0
     ORDER BY priority DESC, no LIMIT :limit)
 
 -- name: claimable_of_root
@@ -87,13 +90,13 @@ UNION ALL SELECT * FROM jobs WHERE root = :root AND root <> id
 LIMIT :limit
 
 -- name: next_due
-SELECT min(wake_at) AS at FROM jobs WHERE status = 'parked' AND wake_at > 0
+SELECT min(wake_at) AS at FROM jobs INDEXED BY jobs_wake WHERE status = 'parked' AND wake_at > 0
 
 -- name: any_ready
-SELECT EXISTS (SELECT 1 FROM jobs WHERE status = 'queued' AND run_at = 0) AS ready
+SELECT EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_ready WHERE status = 'queued' AND run_at = 0) AS ready
 
 -- name: next_delayed
-SELECT min(run_at) AS at FROM jobs WHERE status = 'queued' AND run_at > 0
+SELECT min(run_at) AS at FROM jobs INDEXED BY jobs_delayed WHERE status = 'queued' AND run_at > 0
 
 -- name: jobs_of_worker
 SELECT * FROM jobs WHERE worker = :worker AND worker <> ''
@@ -206,9 +209,6 @@ SELECT jobs.* FROM job_labels CROSS JOIN jobs ON jobs.no = job_labels.job_no
 WHERE job_labels.name = :name AND job_labels.value = :value AND job_no < :before
     AND created_at >= :since
 ORDER BY job_no DESC LIMIT :limit
-
--- name: labels_of
-SELECT name, value FROM job_labels WHERE job_no = :no
 
 -- name: data_version
 PRAGMA data_version

@@ -54,6 +54,7 @@ CREATE TABLE job_labels (
     job_no INTEGER NOT NULL REFERENCES jobs (no),
     PRIMARY KEY (name, value, job_no)
 ) WITHOUT ROWID;
+CREATE INDEX job_labels_job ON job_labels (job_no);
 
 -- Appended in the order of time, not by job: a commit of many jobs then touches few pages.
 CREATE TABLE events (
