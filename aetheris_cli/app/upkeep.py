@@ -1,9 +1,14 @@
 """Which functions look after a store at which address."""
 
+import os
 from pathlib import Path
 from typing import Any
 
+from aetheris_cli.app.session import principal
+from aetheris_cli.ports.clock import SystemClock
 from aetheris_cli.store import files, sqlite_lib, upkeep
+from aetheris_cli.store import restore as restoring
+from aetheris_cli.store.presence import host_id, looker
 
 
 def check(url: str) -> list[dict[str, str]]:
@@ -19,6 +24,15 @@ def stats(url: str) -> dict[str, Any]:
 def backup(url: str, target: Path) -> Path:
     """Copy the store into a new file."""
     return upkeep.backup(files.store_path(url), target)
+
+
+def restore(url: str, source: Path) -> restoring.Restored:
+    """Put a backup in the place of the store."""
+    path = files.store_path(url)
+    files.prepare(path, create=True)
+    locks, lock_dir = files.lock_folder(path)
+    gone = looker(locks, lock_dir, host_id(os.environ.get("AETHERIS_HOST_ID")))
+    return restoring.restore(path, source, SystemClock().now_ms(), principal(), gone)
 
 
 def machine(url: str) -> list[dict[str, Any]]:

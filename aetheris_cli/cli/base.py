@@ -1,7 +1,6 @@
 """What all commands share: options of the whole program, the bridge to async, exit codes."""
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from aetheris_cli.cli.output import Output
 from aetheris_cli.config import places
+from aetheris_cli.domain import codec
 from aetheris_cli.domain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -99,15 +99,26 @@ def message_of(text: str) -> str:
 
 
 def json_of(text: str | None, what: str) -> Any:  # noqa: ANN401
-    """Read a JSON option. Raises UsageError."""
+    """Read a JSON option. Raises InvalidPayload."""
     if text is None:
         return None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+    return codec.parse(text, what)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something that cannot be taken back. Raises UsageError where nobody can answer."""
+    if yes:
+        return
+    if options.no_input or not sys.stdin.isatty():
         raise UsageError(
-            f"{what} is no JSON", why=str(error), fix="quote it for the shell: '{\"a\": 1}'"
-        ) from None
+            "this needs a person's yes, and there is no terminal to ask on",
+            why=question,
+            fix="add --yes",
+        )
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise UsageError("nothing was done", why="the answer was not yes")
 
 
 def ids_of(given: list[str], option: str | None = None) -> list[str]:

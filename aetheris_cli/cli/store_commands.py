@@ -68,6 +68,32 @@ def backup(
     out.line(str(copy(base.found().store, file)))
 
 
+@store.command("restore")
+def restore(
+    file: Annotated[Path, typer.Argument(help="a backup")],
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Put a backup in the place of the store; every open job then waits for a person."""
+    from aetheris_cli.app.upkeep import restore as replace  # noqa: PLC0415 - only here
+
+    url = base.found().store
+    base.confirm(f"put {file} in the place of {url}?", yes=yes)
+    done = replace(url, file)
+    if done.aside is not None:
+        out.note(f"the store that was there is now {done.aside}")
+    out.record(
+        {
+            "id": str(done.path), "path": str(done.path), "generation": done.generation,
+            "parked": done.parked, "aside": str(done.aside) if done.aside else None,
+        },
+        ["path", "generation", "parked"],
+    )  # fmt: skip
+    if done.parked:
+        out.note(
+            "open jobs wait: `aetheris parked` lists them, `aetheris resume JOB` lets one go on"
+        )
+
+
 def doctor() -> None:
     """Check this machine and this project."""
     from aetheris_cli.app.upkeep import machine  # noqa: PLC0415 - only here

@@ -115,7 +115,7 @@ def parse(text: str | bytes, what: str = "payload") -> Any:  # noqa: ANN401
         raise InvalidPayload(f"{what} is not UTF-8", why=str(error)) from None
     except ValueError as error:
         raise InvalidPayload(
-            f"{what} is not JSON", why=str(error), fix="check the quotes around it"
+            f"{what} is not JSON", why=str(error), fix="in a shell, quote it: '{\"a\": 1}'"
         ) from None
     canonical(value, what)
     return value

@@ -53,7 +53,7 @@ def migrate(path: Path, turnstile: Turnstile, *, create: bool, made_by: str) -> 
     try:
         conn = connect(path, create=create)
         try:
-            return _apply(conn, path, made_by)
+            return apply(conn, path, made_by)
         except sqlite3.Error as error:
             raise translate(error, path) from error
         finally:
@@ -62,7 +62,8 @@ def migrate(path: Path, turnstile: Turnstile, *, create: bool, made_by: str) -> 
         turnstile.leave()
 
 
-def _apply(conn: Any, path: Path, made_by: str) -> list[str]:  # noqa: ANN401
+def apply(conn: Any, path: Path, made_by: str) -> list[str]:  # noqa: ANN401
+    """Apply what an open file lacks; give the names. Raises as `migrate` does."""
     version = check(conn, path)
     todo = [step for step in known() if step.number > version]
     if not todo:

@@ -104,6 +104,9 @@ SELECT * FROM jobs WHERE worker = :worker AND worker <> ''
 -- name: unread_of_worker
 SELECT no FROM jobs WHERE worker = :worker AND worker <> '' AND inbox_seq > inbox_done
 
+-- name: open_jobs
+SELECT * FROM jobs WHERE status IN ('queued', 'running', 'parked')
+
 -- name: children_of
 SELECT * FROM jobs WHERE parent >= :low AND parent < :high AND parent <> ''
 

@@ -1,0 +1,161 @@
+"""Put a backup in the place of a store: going back in time, said out loud.
+
+What happened after the backup was made is not in it, unsafe calls among that. So the store's
+generation is raised, and every open job is parked as `restored`: a person says of each whether
+it may go on. The store that was there is moved aside and stays whole.
+"""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import aetheris_cli
+from aetheris_cli.domain import events as ev
+from aetheris_cli.domain.errors import Conflict, NotFound
+from aetheris_cli.domain.records import Question, WorkerRow
+from aetheris_cli.domain.states import JOB, JobState, ParkedReason, advance
+from aetheris_cli.store import files, jobs, migrate
+from aetheris_cli.store.requests import Op, Q
+from aetheris_cli.store.sqlite import connect, run, translate
+from aetheris_cli.store.sqlite_lib import sqlite3
+from aetheris_cli.store.turnstile import Turnstile
+
+
+class Restored(NamedTuple):
+    """What a restore has done."""
+
+    path: Path
+    aside: Path | None
+    """Where the store that was there has gone; None: there was none."""
+    generation: int
+    parked: int
+    """How many open jobs wait for a person's consent."""
+
+
+def restore(
+    path: Path, source: Path, now: int, actor: str, is_gone: Callable[[WorkerRow], bool]
+) -> Restored:
+    """Replace the store at `path` by a copy of the backup `source`.
+
+    Raises NotFound, Conflict while a worker lives, and what opening either file raises; then
+    nothing has changed.
+    """
+    if not source.exists():
+        raise NotFound(f"there is no backup at {source}")
+    files.prepare(path, create=True)
+    locks, _ = files.lock_folder(path)
+    turnstile = Turnstile(locks)
+    turnstile.enter()
+    try:
+        return _restore(path, source, now, actor, is_gone)
+    except sqlite3.Error as error:
+        raise translate(error, source) from error
+    finally:
+        turnstile.leave()
+        turnstile.close()
+
+
+def _restore(
+    path: Path, source: Path, now: int, actor: str, is_gone: Callable[[WorkerRow], bool]
+) -> Restored:
+    former = _put_to_rest(path, is_gone) if path.exists() else 0
+    copy = path.with_name(f"{path.name}.restoring-{secrets.token_hex(4)}")
+    try:
+        _copy(source, copy)
+        generation, parked = _age(copy, former, now, actor, source.name)
+        aside = _move_aside(path, former)
+        copy.rename(path)
+    finally:
+        for suffix in ("", "-wal", "-shm"):
+            copy.with_name(copy.name + suffix).unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return Restored(path, aside, generation, parked)
+
+
+def _put_to_rest(path: Path, is_gone: Callable[[WorkerRow], bool]) -> int:
+    """Bring everything of the live store into its one file, and give its generation."""
+    conn = connect(path)
+    try:
+        migrate.check(conn, path)
+        rows = conn.execute("SELECT * FROM workers WHERE status = 'alive'").fetchall()
+        living = [worker.id for worker in (WorkerRow(*row) for row in rows) if not is_gone(worker)]
+        if living:
+            raise Conflict(
+                f"{len(living)} workers run on {path}",
+                why="they would go on with jobs of the store that is replaced",
+                fix="stop them first; `aetheris workers` lists them",
+            )
+        busy = conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if busy:
+            raise Conflict(f"{path} is in use", why="another program reads it", fix="try again")
+        return _generation(conn)
+    finally:
+        conn.close()
+
+
+def _generation(conn: Any) -> int:  # noqa: ANN401 - whichever SQLite this is
+    found = conn.execute("SELECT value FROM meta WHERE name = 'generation'").fetchone()
+    return int(found[0]) if found else 0
+
+
+def _copy(source: Path, copy: Path) -> None:
+    conn = connect(source)
+    try:
+        migrate.check(conn, source)
+        conn.execute("VACUUM INTO ?", (str(copy),))
+    finally:
+        conn.close()
+    os.chmod(copy, 0o600)  # noqa: PTH101 - what SQLite made
+
+
+def _age(copy: Path, former: int, now: int, actor: str, name: str) -> tuple[int, int]:
+    """Bring a copy up to date, raise its generation and park its open jobs, all or nothing."""
+    conn = connect(copy)
+    try:
+        migrate.apply(conn, copy, aetheris_cli.__version__)
+        generation = max(former, _generation(conn)) + 1
+        conn.execute("BEGIN IMMEDIATE")
+        parked = run(conn, _park_open(now, actor, f"restored from {name}", generation))
+        conn.execute("COMMIT")
+        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        conn.close()
+    return generation, int(parked)
+
+
+def _park_open(now: int, actor: str, why: str, generation: int) -> Op[int]:
+    yield Q("set_meta", {"name": "generation", "value": str(generation)})
+    for row in (yield Q("workers_alive")):
+        yield Q("end_worker", {"id": row[0], "status": "dead"})
+    found = yield Q("open_jobs")
+    for row in map(jobs.as_job, found):
+        row.status = advance(JOB, row.status, JobState.PARKED)
+        row.epoch += bool(row.worker)
+        row.worker, row.wake_at, row.parked = "", 0, ParkedReason.RESTORED
+        event = ev.JobParked(at=now, actor=actor, reason=ParkedReason.RESTORED, note=why)
+        yield from jobs.append(row, [event])
+        question = Question(step="", kind=ParkedReason.RESTORED, since=now, title=why)
+        yield from jobs.put_question(row.no, question)
+        yield from jobs.save(row)
+        yield from jobs.act_on_unread(row, now)
+    return len(found)
+
+
+def _move_aside(path: Path, generation: int) -> Path | None:
+    if not path.exists():
+        return None
+    aside = path.with_name(f"{path.name}.generation-{generation}")
+    while aside.exists():
+        aside = path.with_name(f"{path.name}.generation-{generation}-{secrets.token_hex(4)}")
+    path.rename(aside)
+    for suffix in ("-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    return aside
