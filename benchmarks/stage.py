@@ -88,11 +88,10 @@ class Stage:
 
     async def alive(self, session: Session, count: int) -> None:
         """Wait until that many workers of the folder's agents are alive."""
-        gone = session.is_gone()
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 rows = await session.store.workers()
-                if sum("held" in row.agents and not gone(row) for row in rows) == count:
+                if sum("held" in row.agents and not session.is_gone(row) for row in rows) == count:
                     return
                 await asyncio.sleep(0.01)
 

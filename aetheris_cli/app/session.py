@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from aetheris_cli.app.registry import CodeRegistry
 from aetheris_cli.control.control import Control
 from aetheris_cli.domain.records import WorkerRow
+from aetheris_cli.domain.states import SILENT
 from aetheris_cli.engine.worker import Settings, Worker
 from aetheris_cli.ports.clock import SystemClock
 from aetheris_cli.ports.code import Registry
@@ -31,7 +32,8 @@ class Session:
         self.store = store
         self.registry: Registry = registry
         self.clock = SystemClock()
-        self.control = Control(store, self.clock, principal())
+        self.control = Control(store, self.clock, principal(), self.is_gone)
+        self._looker: Callable[[WorkerRow], bool] | None = None
 
     def worker(self, settings: Settings) -> Worker:
         """Make a worker of this process. `begin` and `serve` run it."""
@@ -41,10 +43,12 @@ class Session:
         host = host_id(os.environ.get("AETHERIS_HOST_ID"))
         return FilePresence(self.store.locks, self.store.lock_dir, worker, host)
 
-    def is_gone(self) -> Callable[[WorkerRow], bool]:
-        """Give what says of a worker whether its process has ended."""
-        host = host_id(os.environ.get("AETHERIS_HOST_ID"))
-        return looker(self.store.locks, self.store.lock_dir, host)
+    def is_gone(self, worker: WorkerRow) -> bool:
+        """Whether it is proven that nothing of a worker runs any more."""
+        if self._looker is None:
+            host = host_id(os.environ.get("AETHERIS_HOST_ID"))
+            self._looker = looker(self.store.locks, self.store.lock_dir, host)
+        return worker.status in SILENT or self._looker(worker)
 
 
 @asynccontextmanager

@@ -93,15 +93,19 @@ def settle(
         bool, typer.Option("--did-not-happen", help="it did not; it may be sent again")
     ] = False,
     fail: Annotated[bool, typer.Option("--fail", help="give up; the call fails")] = False,
+    seen: Annotated[
+        bool, typer.Option("--seen", help="take note that a late answer says otherwise")
+    ] = False,
     reason: Reason = "",
     dry_run: DryRun = False,
 ) -> None:
     """Say what became of calls whose outcome is unknown."""
-    if (happened is not None) + did_not_happen + fail != 1:
-        raise UsageError("give exactly one of --happened JSON, --did-not-happen and --fail")
+    if (happened is not None) + did_not_happen + fail + seen != 1:
+        raise UsageError("give exactly one of --happened JSON, --did-not-happen, --fail and --seen")
     if not reason:
         raise UsageError("a settlement needs --reason", why="it is kept in the history")
-    verdict = "happened" if happened is not None else "fail" if fail else "did_not_happen"
+    chosen = {"happened": happened is not None, "did_not_happen": did_not_happen, "fail": fail}
+    verdict = next((name for name, given in chosen.items() if given), "seen")
     result = base.json_of(happened, "--happened")
     _bulk(
         base.ids_of(calls or []), f"settle as {verdict}",

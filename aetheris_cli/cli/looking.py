@@ -301,7 +301,5 @@ def workers(
     all_of_them: Annotated[bool, typer.Option("--all", help="the former ones too")] = False,
 ) -> None:
     """List the workers."""
-    rows = base.with_session(
-        lambda session: session.control.workers(session.is_gone(), all_of_them=all_of_them)
-    )
+    rows = base.with_session(lambda session: session.control.workers(all_of_them=all_of_them))
     out.rows(rows, ["id", "status", "alive", "pid", "host", "agents", "beat_at"], empty="no worker")

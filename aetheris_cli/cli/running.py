@@ -89,8 +89,7 @@ def submit(
 
 
 async def _warn_if_nobody_works(session: "Session") -> None:
-    gone = session.is_gone()
-    if all(gone(one) for one in await session.store.workers()):
+    if all(session.is_gone(one) for one in await session.store.workers()):
         out.note("no worker is alive: start one with `aetheris worker`")
 
 

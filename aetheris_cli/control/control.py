@@ -16,7 +16,7 @@ from aetheris_cli.domain.errors import Conflict, UsageError, WaitTimedOut
 from aetheris_cli.domain.events import NONE
 from aetheris_cli.domain.history import History, fold
 from aetheris_cli.domain.ids import JobId, StepId
-from aetheris_cli.domain.records import JobRow
+from aetheris_cli.domain.records import JobRow, WorkerRow
 from aetheris_cli.domain.states import JOB_ENDED, JobState
 from aetheris_cli.ports import failpoints
 from aetheris_cli.ports.clock import Clock
@@ -38,10 +38,13 @@ class Keeper(Protocol):
 class Control:
     """The operations on one store, in the name of one principal."""
 
-    def __init__(self, store: Store, clock: Clock, actor: str) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, actor: str, is_gone: Callable[[WorkerRow], bool]
+    ) -> None:
         self.store = store
         self.clock = clock
         self.actor = actor
+        self._is_gone = is_gone
         self.keeper: Keeper | None = None
         """Who keeps what is submitted, when it is not the store itself."""
 
@@ -191,16 +194,23 @@ class Control:
     async def parked(self, limit: int = 1_000) -> list[Shape]:
         """Give everything that waits for a person, oldest first."""
         found = await self.store.open_questions(limit)
-        return [shapes.question(row, one) for row, one in found]
+        items = [shapes.question(row, one) for row, one in found]
+        doubtful = [at for at, (_, one) in enumerate(found) if one.kind in shapes.OF_A_CALL]
+        if doubtful:
+            workers = {one.id: one for one in await self.store.workers(all_of_them=True)}
+            for at in doubtful:
+                row, question = found[at]
+                step = (await self.history(row)).steps[question.step]
+                sender = workers.get(step.attempts[-1].worker) if step.attempts else None
+                # Unknown workers are not shown as gone: nothing proves it.
+                items[at]["owner_alive"] = sender is None or not self._is_gone(sender)
+                items[at]["evidence"] = [shapes.evidence(one) for one in step.evidence]
+        return items
 
-    async def workers(
-        self, is_gone: Callable[[Any], bool], *, all_of_them: bool = False
-    ) -> list[Shape]:
-        """Give the workers; `is_gone` says of a row whether its process has ended."""
+    async def workers(self, *, all_of_them: bool = False) -> list[Shape]:
+        """Give the workers that hold a lease, or also the former ones."""
         rows = await self.store.workers(all_of_them=all_of_them)
-        return [
-            shapes.worker(row, alive=row.status == "alive" and not is_gone(row)) for row in rows
-        ]
+        return [shapes.worker(row, alive=not self._is_gone(row)) for row in rows]
 
     # --- deciding ----------------------------------------------------------------------------
 
@@ -251,7 +261,10 @@ class Control:
         result: Any = None,  # noqa: ANN401 - any JSON
         reason: str = "",
     ) -> Shape:
-        """Say what became of a call in doubt: `happened`, `did_not_happen` or `fail`."""
+        """Say what became of a call in doubt: `happened`, `did_not_happen` or `fail`.
+
+        `seen` closes the alarm about a call that was settled otherwise than a late answer says.
+        """
         job, step = ids.split_call(call)
         row = await self.store.find(job)
         value = Raw(codec.canonical(result, "the result")) if verdict == "happened" else NONE

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from aetheris_cli.domain import codec, ids
+from aetheris_cli.domain import codec, ids, wishes
 from aetheris_cli.domain import events as ev
 from aetheris_cli.domain.events import Error
 from aetheris_cli.domain.history import Attempt, History, Step
@@ -34,6 +34,8 @@ FOR_A_PERSON: Final = frozenset(
     }
 )
 """The reasons that only a person can lift."""
+OF_A_CALL: Final = frozenset({"in_doubt", wishes.CONTRADICTED})
+"""The kinds of questions that are about one call."""
 
 
 def time(ms: int) -> str | None:
@@ -211,7 +213,7 @@ def steps(history: History, job_id: str) -> list[Shape]:
 def question(row: JobRow, one: Question) -> Shape:
     """Give what waits for a person, with the commands that answer it."""
     approval_id = _approval(row.id, one.step) if one.kind == "approval" else None
-    call_id = _call(row.id, one.step) if one.kind == "in_doubt" else None
+    call_id = _call(row.id, one.step) if one.kind in OF_A_CALL else None
     return {
         "id": approval_id or call_id or row.id,
         "kind": one.kind,
@@ -231,6 +233,8 @@ def question(row: JobRow, one: Question) -> Shape:
         "expires_at": time(one.until),
         "default": "deny" if one.until else None,
         "since": time(one.since),
+        "owner_alive": None,
+        "evidence": [],
         "commands": _commands(row, one, approval_id or call_id or ""),
         "seq": row.seq,
     }
@@ -245,6 +249,8 @@ def _commands(row: JobRow, one: Question, ident: str) -> list[str]:
             f"aetheris settle {ident} --did-not-happen --reason '…'",
             f"aetheris settle {ident} --fail --reason '…'",
         ]
+    if one.kind == wishes.CONTRADICTED:
+        return [f"aetheris settle {ident} --seen --reason '…'"]
     return [f"aetheris resume {row.id}"]
 
 

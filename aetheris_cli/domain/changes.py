@@ -184,9 +184,14 @@ def ended(
     )
 
 
-def inbox_read(events: Sequence[AnyEvent], upto: int, answered: Sequence[str] = ()) -> Change:
+def inbox_read(
+    events: Sequence[AnyEvent],
+    upto: int,
+    answered: Sequence[str] = (),
+    ask: Sequence[Question] = (),
+) -> Change:
     """Take what arrived in the inbox into the history."""
-    return Change(list(events), patch=RowPatch(inbox_done=upto), answered=answered)
+    return Change(list(events), patch=RowPatch(inbox_done=upto), answered=answered, ask=ask)
 
 
 def expired(event: ev.ApprovalDecided | ev.SignalConsumed) -> Change:

@@ -304,6 +304,8 @@ def _attempt_ended(
 
 
 def _settled(history: History, step: Step, event: ev.CallSettled) -> None:
+    if event.verdict == "seen":
+        return  # somebody has taken note of late evidence; what the call is stays as it was
     step.settled = Settlement(event.verdict, event.actor, event.reason, event.at)
     if event.verdict == "happened":
         step.value, step.call, step.error = event.result, CallState.SUCCEEDED, None

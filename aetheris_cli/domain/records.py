@@ -88,6 +88,6 @@ class WorkerRow(msgspec.Struct):
     expires_at: int
     """The end of its lease on the host's own clock since boot, milliseconds."""
     status: str
-    """alive, stopped or dead."""
+    """A WorkerState."""
     concurrency: int
     agents: str

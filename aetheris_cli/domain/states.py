@@ -71,6 +71,18 @@ class AttemptState(StrEnum):
     UNKNOWN = "unknown"
 
 
+class WorkerState(StrEnum):
+    """What is known about a worker. Only `stopped` and `dead` prove that it sends nothing."""
+
+    ALIVE = "alive"
+    STOPPED = "stopped"
+    """It ended its lease itself, and nothing that it had begun was still running."""
+    DEAD = "dead"
+    """Its process is proven to have ended."""
+    LOST = "lost"
+    """Its lease is over, but its process, or a tool in it, may still run."""
+
+
 class IllegalTransition(Exception):
     """A move that no table lists. It is a bug in Aetheris; the state stays as it was."""
 
@@ -141,6 +153,9 @@ def advance(table: Mapping[State, frozenset[State]], old: State, new: State) -> 
         raise IllegalTransition(old, new)
     return new
 
+
+SILENT: Final = frozenset({WorkerState.STOPPED, WorkerState.DEAD})
+"""The states that prove that a worker sends nothing more."""
 
 JOB_ENDED: Final = terminal(JOB)
 STEP_ENDED: Final = terminal(STEP)

@@ -71,6 +71,8 @@ class _Body(msgspec.Struct, omit_defaults=True):
 
 
 _read: Final = msgspec.json.Decoder(_Body).decode
+CONTRADICTED: Final = "contradicted"
+"""The kind of question that is an alarm: what came late is not what a person had said."""
 _HOLDING: Final = frozenset(str(reason) for reason in RESUMABLE)
 
 
@@ -153,10 +155,14 @@ def check(row: JobRow, wish: Delivery, question: Question | None, now: int) -> N
     if wish.kind == "evidence":
         return
     if wish.kind == "settle":
-        if question is None or question.kind != "in_doubt":
+        wanted = CONTRADICTED if _read(wish.body).verdict == "seen" else "in_doubt"
+        if question is None or question.kind != wanted:
             raise Conflict(
-                f"call {row.id}.{wish.step} is not in doubt",
-                why="only a call whose outcome is unknown can be settled",
+                f"call {row.id}.{wish.step} is not "
+                + ("in doubt" if wanted == "in_doubt" else "contradicted"),
+                why="only a call whose outcome is unknown can be settled"
+                if wanted == "in_doubt"
+                else "no late answer has come that says otherwise",
                 fix=f"`aetheris calls {row.id}` shows what is known",
                 job=row.id,
             )
@@ -286,17 +292,32 @@ def _child(wish: InboxRow, body: _Body, _history: History, now: int) -> Taken:
 
 def _evidence(wish: InboxRow, body: _Body, history: History, now: int) -> Taken:
     step = history.steps.get(wish.step)
-    happened = body.error is None
-    contradicts = (
-        step is not None
-        and step.settled is not None
-        and (step.settled.verdict == "happened") is not happened
-    )
+    contradicts = step is not None and _contradicts(step, body)
     event = ev.CallEvidence(
         at=now, step=wish.step, n=body.n, worker=body.worker, of_epoch=body.epoch,
         result=body.value, error=body.error, contradicts=contradicts,
     )  # fmt: skip
-    return Taken([event])
+    if not contradicts or step is None:
+        return Taken([event])
+    known = body.error.message if body.error is not None else "it happened"
+    why = f"a late answer contradicts how this call was settled: {known}"
+    alarm = msgspec.structs.replace(
+        doubt_question(step.id, step.name, step.digest, step.schema, step.args, why, now),
+        kind=CONTRADICTED,
+    )
+    return Taken([event], ask=[alarm])
+
+
+def _contradicts(step: Step, body: _Body) -> bool:
+    """Whether late evidence says that what was decided about the call was wrong."""
+    verdict = step.settled.verdict if step.settled is not None else ""
+    if body.error is not None:
+        # Any other error says as little about the effect as it did then.
+        return verdict == "happened" and body.error.kind in {"not_sent", "refused"}
+    sent_again = step.effect in {Effect.PROBE, Effect.UNSAFE} and any(
+        attempt.n > body.n for attempt in step.attempts
+    )
+    return verdict == "did_not_happen" or sent_again
 
 
 _TAKE: Final = {

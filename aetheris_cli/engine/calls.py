@@ -163,6 +163,7 @@ class Call:
         """Run the tool as a task of its own: the one place from which anything is sent."""
         run = self.run
         self.timed_out = False
+        run.host.sending += 1
         self.task = run.loop.create_task(self._send())
         run.host.deadlines.add(self, self.timeout_ms / 1_000)
 
@@ -217,6 +218,8 @@ class Call:
             return
         except BaseException as problem:  # noqa: BLE001 - it is ours, and must not be lost
             self.run.broken(problem)
+        finally:
+            self.run.host.sending -= 1
 
     async def _in_thread(self, arguments: dict[str, Any]) -> Any:  # noqa: ANN401 - the tool's own
         n, run = self.n, self.run
@@ -395,10 +398,15 @@ class Call:
         run = self.run
         try:
             owner = self.recorded().attempts[-1].worker
-            gone = (own and self.step not in run.late) or await run.host.owner_gone(owner)
+            if own and self.step not in run.late:
+                # Its thread has ended; how long anything else can last, `max_time` says.
+                gone = alone = True
+            else:
+                gone = await run.host.owner_gone(owner)
+                alone = await run.host.children_gone(owner)
             answer = await self._ask()
             self.left()
-            self._told(answer, words, gone=gone, own=own)
+            self._told(answer, words, gone=gone, alone=alone, own=own)
             if run.running == 0:
                 run.still()
         except (Stopped, asyncio.CancelledError):
@@ -406,7 +414,7 @@ class Call:
         except BaseException as problem:  # noqa: BLE001 - it is ours, and must not be lost
             run.broken(problem)
 
-    def _told(self, answer: object, words: Error, *, gone: bool, own: bool) -> None:
+    def _told(self, answer: object, words: Error, *, gone: bool, alone: bool, own: bool) -> None:
         """Act on what the probe said."""
         made, step = self.n, self.recorded()
         if isinstance(answer, Happened):
@@ -418,7 +426,7 @@ class Call:
             self.succeeded(made, Raw(data), source="probe")
         elif isinstance(answer, DidNotHappen) and ledger.may_trust_no(
             owner_dead=gone,
-            children_gone=True,
+            children_gone=alone,
             now_ms=self.run.now(),
             last_intent_ms=step.last_intent_at,
             max_time_ms=self.tool.max_time_ms,

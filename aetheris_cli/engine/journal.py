@@ -14,7 +14,7 @@ from aetheris_cli.domain import events as ev
 from aetheris_cli.domain.changes import Change, Tip
 from aetheris_cli.domain.events import AnyEvent
 from aetheris_cli.domain.history import fold
-from aetheris_cli.domain.records import InboxRow, JobRow
+from aetheris_cli.domain.records import InboxRow, JobRow, Question
 from aetheris_cli.engine.committer import Committer
 from aetheris_cli.ports.clock import Clock
 from aetheris_cli.ports.store import Store
@@ -43,6 +43,9 @@ class Subject(Protocol):
 
     def arrived(self, events: Sequence[AnyEvent]) -> None:
         """React to events that wishes have become."""
+
+    def withdrawn(self, step: str) -> None:
+        """Take note that an attempt will not be made: its intent was never written."""
 
     def discard(self) -> None:
         """Stop: another worker owns the job now."""
@@ -196,6 +199,7 @@ class Journal:
         base = self.tip.seq
         events: list[AnyEvent] = []
         answered: list[str] = []
+        ask: list[Question] = []
         for row in rows:
             if row.kind == "cancel":
                 self.cancelled_by = row
@@ -206,9 +210,10 @@ class Journal:
                 taken = wishes.take(row, self._row, self.history, (), now)
                 events += taken.events
                 answered += taken.answered
+                ask += taken.ask
         if rows:
             self.tip.inbox_seq = rows[-1].n
-            change = changes.inbox_read(events, rows[-1].n, answered)
+            change = changes.inbox_read(events, rows[-1].n, answered, ask)
             change.owner = self
             self.tip.seal(change)
             fold(events, self.history)
@@ -228,6 +233,9 @@ class Journal:
                 self._forget(change)
                 self.ending = False
                 continue
+            if self.paused_by is not None and _is_intent(change):
+                self._forget(change)
+                continue
             for event in change.events:
                 if event.cause > base:
                     event.cause += shift
@@ -242,3 +250,8 @@ class Journal:
                 step.attempts.pop()
                 if not step.attempts:
                     del self.history.steps[event.step]
+                self._subject.withdrawn(event.step)
+
+
+def _is_intent(change: Change) -> bool:
+    return len(change.events) == 1 and isinstance(change.events[0], ev.CallIntended)

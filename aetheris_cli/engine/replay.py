@@ -49,6 +49,7 @@ class _Nobody:
     """The host of a replay: it has code and clocks, and no way to write."""
 
     worker_id = ""
+    sending = 0
 
     def __init__(self, registry: Registry, clock: Clock) -> None:
         self.registry = registry
@@ -67,6 +68,10 @@ class _Nobody:
         raise _written()
 
     async def owner_gone(self, worker: str) -> bool:  # noqa: ARG002 - the protocol's
+        """Refuse."""
+        raise _written()
+
+    async def children_gone(self, worker: str) -> bool:  # noqa: ARG002 - the protocol's
         """Refuse."""
         raise _written()
 

@@ -41,8 +41,14 @@ class Host(Desk, Protocol):
     threads: Threads
     deadlines: Deadlines
 
+    sending: int
+    """How many calls have a tool running, in this or a former run."""
+
     async def owner_gone(self, worker: str) -> bool:
-        """Whether it is proven that this worker's process has ended."""
+        """Whether it is proven that nothing of this worker runs any more."""
+
+    async def children_gone(self, worker: str) -> bool:
+        """Whether it is proven that no process survives that its tools have begun."""
 
     def run_over(self, run: "Run") -> None:
         """Take note that the run no longer needs the worker."""
@@ -306,6 +312,12 @@ class Run:
         steps = self.history.steps
         return max((steps[one].done_seq for one in branch.frontier if one in steps), default=1)
 
+    def withdrawn(self, step: str) -> None:
+        """Take note that an attempt will not be made: its intent was never written."""
+        call = self.in_flight.pop(step, None)
+        if call is not None:
+            call.halt()
+
     def discard(self) -> None:
         """Stop: another worker owns the job now. Calls in flight go on, as evidence."""
         self._stop_code()
@@ -422,9 +434,11 @@ class Run:
         wish = self.journal.paused_by
         if wish is not None:
             change = endings.paused(wish, self.now())
+            failpoints.hit("park.before_commit")
         else:
             change = endings.released(self.host.worker_id, self.now())
-        self._last(change, "park.after_commit")
+        # A `resume` may arrive first: then the job goes back to the queue instead.
+        self._last(change, "park.after_commit", overtaken=self._release)
 
     def _last(
         self, change: Change, failpoint: str, overtaken: Callable[[], None] | None = None

@@ -19,6 +19,8 @@ class Threads:
     def __init__(self) -> None:
         self._idle: list[SimpleQueue[_Work]] = []
         self._lock = threading.Lock()
+        self.busy = 0
+        """How many functions run."""
 
     def start(
         self, function: Callable[[], Any], reply: Callable[[Any, BaseException | None], None]
@@ -28,6 +30,7 @@ class Threads:
         work = (lambda: context.run(function), reply)
         with self._lock:
             queue = self._idle.pop() if self._idle else None
+            self.busy += 1
         if queue is None:
             queue = SimpleQueue()
             threading.Thread(
@@ -53,6 +56,8 @@ class Threads:
                 error = problem
             if os.getpid() != pid:
                 os._exit(0)  # the function forked, and this is the child: it has no say here
+            with self._lock:
+                self.busy -= 1
             reply(result, error)
             with self._lock:
                 self._idle.append(queue)

@@ -15,6 +15,7 @@ from aetheris_cli.domain.changes import NewJob
 from aetheris_cli.domain.errors import AetherisError, StoreUnavailable
 from aetheris_cli.domain.events import JobSubmitted
 from aetheris_cli.domain.records import JobRow, WorkerRow
+from aetheris_cli.domain.states import SILENT, WorkerState
 from aetheris_cli.engine.committer import Committer
 from aetheris_cli.engine.deadlines import Deadlines
 from aetheris_cli.engine.perform import perform
@@ -70,6 +71,7 @@ class Worker:
         self.worker_id = ids.make("wrk", clock.now_ms(), clock.chance(ids.CHANCE_BYTES))
         self.committer = Committer(store, clock, self.failed)
         self.runs: dict[int, Run] = {}
+        self.sending = 0
         self.on_over: Callable[[str], None] | None = None
         self._loop = asyncio.get_running_loop()
         self._presence = presence(self.worker_id)
@@ -126,12 +128,16 @@ class Worker:
         self._helper_done(task)
 
     async def owner_gone(self, worker: str) -> bool:
-        """Whether it is proven that this worker's process has ended."""
+        """Whether it is proven that nothing of this worker runs any more."""
         if worker == self.worker_id:
             return False
         rows = await self.store.workers(all_of_them=True)
         row = next((one for one in rows if one.id == worker), None)
-        return row is not None and (row.status == "stopped" or self._presence.is_gone(row))
+        return row is not None and (row.status in SILENT or self._presence.is_gone(row))
+
+    async def children_gone(self, worker: str) -> bool:
+        """Whether it is proven that no process survives that its tools have begun."""
+        return await asyncio.to_thread(self._presence.children_gone, worker)
 
     # --- its life ----------------------------------------------------------------------------
 
@@ -143,13 +149,14 @@ class Worker:
             WorkerRow(
                 id=self.worker_id, host=presence.host, boot=presence.boot, pid=os.getpid(),
                 lock_dir=presence.lock_dir, started_at=now, beat_at=now,
-                expires_at=boot + self.settings.lease_ms, status="alive",
+                expires_at=boot + self.settings.lease_ms, status=WorkerState.ALIVE,
                 concurrency=self.settings.concurrency,
                 agents=",".join(sorted(self.settings.agents or self.registry.agents())),
             )
         )  # fmt: skip
         await self._meet()
         await self._reap()
+        await self._bury()
         self.store.ring()  # so that the others watch this one from now on
 
     async def serve(self) -> None:
@@ -171,13 +178,14 @@ class Worker:
             loop.remove_reader(self._presence.fileno())
             for helper in helpers:
                 helper.cancel()
+            cut_off = any(run.in_flight for run in self.runs.values())
             for run in list(self.runs.values()):
                 run.discard()
-            await self._leave()
+            await self._leave(cut_off=cut_off)
         if self._failure is not None:
             raise self._failure
 
-    async def _leave(self) -> None:
+    async def _leave(self, *, cut_off: bool) -> None:
         self._left = True
         for peer in self._peers.values():
             self._presence.unwatch(peer, self._died)
@@ -186,9 +194,16 @@ class Worker:
             if self._background:
                 await asyncio.wait(self._background, timeout=self.settings.grace_s)
         self.deadlines.close()
+        # Others take "stopped" as the proof that no tool of this worker sends anything more.
+        quiet = not (cut_off or self.sending or self.threads.busy)
         with contextlib.suppress(AetherisError):
-            await self.store.end_worker(self.worker_id, "stopped", self.clock.now_ms())
-        self._presence.close()
+            await self.store.end_worker(
+                self.worker_id,
+                WorkerState.STOPPED if quiet else WorkerState.LOST,
+                self.clock.now_ms(),
+                released=True,
+            )
+        self._presence.close(quiet=quiet)
 
     def _helper_done(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -354,10 +369,19 @@ class Worker:
             if gone or (peer.boot == self._presence.boot and peer.expires_at < boot):
                 del self._peers[peer.id]
                 self._dead.discard(peer.id)
-                await self.store.end_worker(peer.id, "dead", self.clock.now_ms())
+                await self.store.end_worker(
+                    peer.id, WorkerState.DEAD if gone else WorkerState.LOST, self.clock.now_ms()
+                )
                 if gone:
                     self._presence.forget(peer.id)
                 self._wake.set()
+
+    async def _bury(self) -> None:
+        """Note of workers that were lost that their process has ended by now."""
+        for row in await self.store.workers(all_of_them=True):
+            if row.status == WorkerState.LOST and self._presence.is_gone(row):
+                await self.store.end_worker(row.id, WorkerState.DEAD, self.clock.now_ms())
+                self._presence.forget(row.id)
 
     async def _beat(self) -> None:
         """Keep the lease; stop everything when that is not possible."""

@@ -22,6 +22,9 @@ class Presence(Protocol):
     def is_gone(self, worker: WorkerRow) -> bool:
         """Whether it is proven that this worker's process has ended."""
 
+    def children_gone(self, worker: str) -> bool:
+        """Whether it is proven that no process survives that a tool of this worker has begun."""
+
     def watch(self, worker: WorkerRow, gone: Callable[[str], None]) -> None:
         """Call `gone` with the worker's id once, on any thread, when its process has ended."""
 
@@ -31,5 +34,5 @@ class Presence(Protocol):
     def forget(self, worker: str) -> None:
         """Remove what a dead worker has left."""
 
-    def close(self) -> None:
-        """Let go of the lock, as the process's end would."""
+    def close(self, *, quiet: bool) -> None:
+        """Let go of the lock, as the process's end would; not while something still runs."""

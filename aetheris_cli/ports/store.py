@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol
 from aetheris_cli.domain.changes import Change, Delivery, NewJob
 from aetheris_cli.domain.events import AnyEvent
 from aetheris_cli.domain.records import InboxRow, JobRow, Question, WorkerRow
+from aetheris_cli.domain.states import WorkerState
 from aetheris_cli.domain.wishes import Receipt
 
 
@@ -88,8 +89,10 @@ class Store(Protocol):
     async def beat(self, worker: str, now: int, expires_at: int) -> bool:
         """Prolong a lease; False when it is gone."""
 
-    async def end_worker(self, worker: str, status: str, now: int) -> list[JobRow]:
-        """End a lease and queue its jobs again."""
+    async def end_worker(
+        self, worker: str, status: WorkerState, now: int, *, released: bool = False
+    ) -> list[JobRow]:
+        """End a lease and queue its jobs again. `released`: the worker gives them back itself."""
 
     async def job(self, job_id: str) -> JobRow:
         """Give a job by its whole id. Raises NotFound."""

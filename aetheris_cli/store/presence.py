@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aetheris_cli.domain.records import WorkerRow
+from aetheris_cli.store import offspring
 from aetheris_cli.store.bells import Bell
 
 
@@ -72,6 +73,7 @@ class FilePresence:
 
     def __init__(self, locks: Path, lock_dir: str, worker: str, host: str) -> None:
         self.host = host
+        self._worker = worker
         self.boot = boot_id()
         self.lock_dir = lock_dir
         self._locks = locks
@@ -80,6 +82,7 @@ class FilePresence:
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._bell = Bell(locks, worker)
         self._looker = looker(locks, lock_dir, host)
+        offspring.mark(worker)
 
     def fileno(self) -> int:
         """Give the descriptor that becomes readable when someone rings."""
@@ -108,9 +111,16 @@ class FilePresence:
         _lock_path(self._locks, worker).unlink(missing_ok=True)
         (self._locks / f"{worker}.bell").unlink(missing_ok=True)
 
-    def close(self) -> None:
-        """Let go of the lock, as the process's end would."""
+    def children_gone(self, worker: str) -> bool:
+        """Whether it is proven that no process survives that a tool of this worker has begun."""
+        return not offspring.survives(worker)
+
+    def close(self, *, quiet: bool) -> None:
+        """Let go of the lock, as the process's end would; not while something still runs."""
         self._bell.close()
+        if not quiet:
+            return
+        offspring.unmark(self._worker)
         os.close(self._lock)
         self._path.unlink(missing_ok=True)
 

@@ -16,7 +16,7 @@ import aetheris_cli
 from aetheris_cli.domain import events as ev
 from aetheris_cli.domain.errors import Conflict, NotFound
 from aetheris_cli.domain.records import Question, WorkerRow
-from aetheris_cli.domain.states import JOB, JobState, ParkedReason, advance
+from aetheris_cli.domain.states import JOB, JobState, ParkedReason, WorkerState, advance
 from aetheris_cli.store import files, jobs, migrate
 from aetheris_cli.store.requests import Op, Q
 from aetheris_cli.store.sqlite import connect, run, translate
@@ -133,7 +133,7 @@ def _age(copy: Path, former: int, now: int, actor: str, name: str) -> tuple[int,
 def _park_open(now: int, actor: str, why: str, generation: int) -> Op[int]:
     yield Q("set_meta", {"name": "generation", "value": str(generation)})
     for row in (yield Q("workers_alive")):
-        yield Q("end_worker", {"id": row[0], "status": "dead"})
+        yield Q("end_worker", {"id": row[0], "status": str(WorkerState.LOST)})
     found = yield Q("open_jobs")
     for row in map(jobs.as_job, found):
         row.status = advance(JOB, row.status, JobState.PARKED)

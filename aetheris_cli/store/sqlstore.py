@@ -10,6 +10,7 @@ from aetheris_cli.domain.changes import Change, Delivery, NewJob
 from aetheris_cli.domain.errors import NotFound, UsageError
 from aetheris_cli.domain.events import AnyEvent
 from aetheris_cli.domain.records import InboxRow, JobRow, Question, WorkerRow
+from aetheris_cli.domain.states import WorkerState
 from aetheris_cli.domain.wishes import Receipt
 from aetheris_cli.ports.store import Claimed, Facts, Filter, Refused, Started
 from aetheris_cli.store import bells, commits, files, jobs, reads, workers
@@ -110,9 +111,13 @@ class SqlStore:
         """Prolong a lease; False when it is gone."""
         return bool(await self._write(lambda: workers.beat(worker, now, expires_at)))
 
-    async def end_worker(self, worker: str, status: str, now: int) -> list[JobRow]:
+    async def end_worker(
+        self, worker: str, status: WorkerState, now: int, *, released: bool = False
+    ) -> list[JobRow]:
         """End a lease and queue its jobs again."""
-        rows: list[JobRow] = await self._write(lambda: workers.end(worker, status, now))
+        rows: list[JobRow] = await self._write(
+            lambda: workers.end(worker, status, now, released=released)
+        )
         if rows:
             self.ring()
         return rows

@@ -4,7 +4,7 @@ import msgspec
 
 from aetheris_cli.domain import events as ev
 from aetheris_cli.domain.records import JobRow, WorkerRow
-from aetheris_cli.domain.states import JOB, JobState, advance
+from aetheris_cli.domain.states import JOB, JobState, WorkerState, advance
 from aetheris_cli.store import jobs
 from aetheris_cli.store.requests import Op, Q
 
@@ -20,15 +20,15 @@ def beat(worker: str, now: int, expires_at: int) -> Op[bool]:
     return bool(rows)
 
 
-def end(worker: str, status: str, now: int) -> Op[list[JobRow]]:
-    """End a lease (`stopped` by itself, `dead` by proof or time) and queue all its jobs again.
+def end(worker: str, status: WorkerState, now: int, *, released: bool) -> Op[list[JobRow]]:
+    """End a lease with a WorkerState and queue all its jobs again.
 
     One transaction: a job is never without either an owner or a place in the queue. Gives the
-    jobs; nothing when the lease had ended already.
+    jobs; nothing when the lease had ended already. `released`: the worker gives them back itself.
     """
-    if not (yield Q("end_worker", {"id": worker, "status": status})):
+    if not (yield Q("end_worker", {"id": worker, "status": str(status)})):
         return []
-    reason = "released" if status == "stopped" else "worker_died"
+    reason = "released" if released else "worker_died"
     rows = [jobs.as_job(row) for row in (yield Q("jobs_of_worker", {"worker": worker}))]
     for row in rows:
         row.status = advance(JOB, row.status, JobState.QUEUED)

@@ -106,10 +106,15 @@ async def facts(ctx: Context, _message: str) -> Any:
     return [first, ctx.input, ctx.labels]
 
 
+@tool(effect="unsafe")
+def send(n: int) -> int:
+    return n * 2
+
+
 @agent("holds")
 async def holds(ctx: Context, _message: str) -> Any:
     first = await ctx.call(hold)
-    return [first, await ctx.call(double, n=4)]
+    return [first, await ctx.call(send, n=4)]
 
 
 @agent("never_ends")

@@ -294,3 +294,43 @@ def test_a_tool_that_blocks_for_ever_does_not_keep_the_runtime_from_closing(
     never.set()
     with Runtime(url, worker=False) as runtime:
         assert runtime.job(job.id).status == "queued"
+
+
+def test_a_worker_that_leaves_a_tool_running_is_not_taken_for_stopped(tmp_path: Path) -> None:
+    url, begun, go = f"sqlite:///{tmp_path / 'jobs.db'}", threading.Event(), threading.Event()
+
+    def work() -> str:
+        if not begun.is_set():
+            begun.set()
+            go.wait(60)
+        return "done"
+
+    made = tool(
+        effect="probe", name="work", probe=lambda _call: DidNotHappen(), max_time="0s",
+        retry=Retry(3, base=0),
+    )(work)  # fmt: skip
+
+    @agent("calls")
+    async def calls(ctx: Context, _message: str) -> Any:
+        return await ctx.call(made)
+
+    with Runtime(url, [calls], settings=Settings(grace_s=0.01)) as runtime:
+        job = runtime.submit(calls)
+        assert begun.wait(60)
+    with Runtime(url, [calls]) as runtime:
+        found = runtime.job(job.id).wait(timeout=60)
+        assert (found.status, found.parked["reason"]) == ("parked", "in_doubt")
+        assert runtime.parked()[0]["owner_alive"] is True
+        workers = runtime.ask(runtime.session.control.workers(all_of_them=True))
+        assert sorted(one["status"] for one in workers) == ["alive", "lost"]
+        # The answer that comes in the end is kept as evidence where the worker still can.
+        go.set()
+
+
+def test_a_worker_with_nothing_left_to_do_has_stopped(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    with Runtime(url):
+        pass
+    with Runtime(url, worker=False) as runtime:
+        (row,) = runtime.ask(runtime.session.control.workers(all_of_them=True))
+    assert (row["status"], row["alive"]) == ("stopped", False)

@@ -1,7 +1,10 @@
 """The agents that are killed: parallel pure calls, an approval, and one call of each class."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -50,6 +53,32 @@ def charge_key(order: str) -> dict:
 @tool(effect="probe", probe=_did_it, max_time="10ms", retry=Retry(3, base=0))
 def charge_probe(order: str) -> dict:
     return _effect("probe", order)
+
+
+@tool(effect="probe", probe=_did_it, max_time="10ms")
+def charge_by_program(order: str) -> dict:
+    """Leave the work to a program that goes on when the worker is killed."""
+    info, gate = current_call(), Path(order)
+    body = json.dumps(
+        {"call_id": info.id, "attempt": info.attempt, "epoch": info.epoch, "key": info.key,
+         "args": info.args, "effect": "probe", "order": order}
+    )  # fmt: skip
+    code = (
+        "import sys, time, json; from pathlib import Path\n"
+        "from aetheris_cli.testing.witness import send\n"
+        "Path(sys.argv[1] + '.reached').touch()\n"
+        "end = time.monotonic() + 60\n"
+        "while not Path(sys.argv[1] + '.go').exists() and time.monotonic() < end:\n"
+        "    time.sleep(0.01)\n"
+        "send(sys.argv[2], json.loads(sys.argv[3])); Path(sys.argv[1] + '.sent').touch()\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(gate), URL, body], check=True)
+    return {"ok": True}
+
+
+@agent("by_program")
+async def by_program(ctx, message):
+    return await ctx.call(charge_by_program, order=message)
 
 
 @tool(effect="unsafe")

@@ -49,6 +49,48 @@ def test_a_probes_no_is_not_trusted_while_the_former_owner_lives(
     assert world.json("show", job)["status"] == "succeeded"
 
 
+def test_a_probes_no_is_not_trusted_while_a_program_of_the_call_lives(
+    make_world: Callable[[], World],
+) -> None:
+    world = make_world()
+    gate = world.folder / "gate"
+    job = world.ok("submit", "by_program", str(gate)).strip()
+    worker = world.start("worker")
+    world.until((world.folder / "gate.reached").exists, "the program")
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()  # its pipes stay open: the program has them
+    world.ok("worker", "--until-idle")
+    (waits,) = world.json("parked")
+    assert (waits["kind"], waits["owner_alive"]) == ("in_doubt", False)
+    (world.folder / "gate.go").touch()
+    world.until((world.folder / "gate.sent").exists, "the late effect")
+    world.settle_truthfully()
+    world.work()
+    assert world.broken() == []
+    assert len(world.effects()) == 1
+    assert world.json("show", job)["status"] == "succeeded"
+
+
+def test_a_resume_that_comes_while_the_pause_is_written_is_not_lost(
+    make_world: Callable[[], World],
+) -> None:
+    world = make_world()
+    call, park = world.folder / "gate", world.folder / "park"
+    job = world.ok("submit", "held", str(call)).strip()
+    worker = world.start("worker", "--until-idle", failpoint=f"park.before_commit:1@{park}")
+    world.until((world.folder / "gate.reached").exists, "the call")
+    world.ok("pause", job)
+    (world.folder / "gate.go").touch()
+    world.until((world.folder / "park.reached").exists, "the pause")
+    assert world.effects() == []
+    world.ok("resume", job)
+    (world.folder / "park.go").touch()
+    worker.communicate(timeout=60)
+    assert world.json("show", job)["status"] == "succeeded"
+    assert len(world.effects()) == 1
+    assert world.broken() == []
+
+
 def test_an_acknowledged_cancel_is_followed_by_no_effect(make_world: Callable[[], World]) -> None:
     world = make_world()
     gate = world.folder / "gate"

@@ -34,7 +34,13 @@ class World:
             "PYTHONPATH": str(Path(aetheris_cli.__file__).parents[1]),
         }
         (folder / "crash_agents.py").write_text(AGENTS.read_text())
-        names = [*(f"crash_{effect}" for effect in EFFECTS), "held", "two_doors", "deadly"]
+        names = [
+            *(f"crash_{effect}" for effect in EFFECTS),
+            "held",
+            "two_doors",
+            "deadly",
+            "by_program",
+        ]
         agents = [
             f'  - {{id: {name}, type: python, entrypoint: "crash_agents:{name}"}}' for name in names
         ]
@@ -63,7 +69,10 @@ class World:
         for process in self.processes:
             if process.poll() is None:
                 process.kill()
-                process.communicate()
+                process.wait()
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
 
     def run(self, *words: str, failpoint: str = "") -> "subprocess.CompletedProcess[str]":
         """Run a command to its end."""

@@ -7,6 +7,7 @@ from scene import NOW, claim, commit, log, play, submit, texts, tip, whole, work
 
 from aetheris_cli.domain import changes, wishes
 from aetheris_cli.domain import events as ev
+from aetheris_cli.domain.states import WorkerState
 from aetheris_cli.store.sqlstore import SqlStore
 
 
@@ -30,7 +31,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing(tmp_path: Path) -> None:
         await submit(store, "a")
         (old,) = await claim(store, "w1")
         late = tip(old).seal(log("late"))
-        await store.end_worker("w1", "dead", NOW)
+        await store.end_worker("w1", WorkerState.DEAD, NOW)
         (new,) = await claim(store, "w2")
         assert new.row.epoch > old.row.epoch
         (refused,) = await commit(store, late)

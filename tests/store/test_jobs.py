@@ -11,7 +11,7 @@ from aetheris_cli.domain.changes import NewJob
 from aetheris_cli.domain.errors import Conflict
 from aetheris_cli.domain.history import fold
 from aetheris_cli.domain.records import Question
-from aetheris_cli.domain.states import JobState, ParkedReason
+from aetheris_cli.domain.states import JobState, ParkedReason, WorkerState
 from aetheris_cli.ports.store import Claimed
 from aetheris_cli.store.sqlstore import SqlStore
 
@@ -86,7 +86,7 @@ def test_a_job_that_starts_at_once_is_owned_by_its_own_insert(tmp_path: Path) ->
         assert await claim(store, "w1") == []
         await agrees(store, "job_a")
         # And it is taken over like any other.
-        await store.end_worker("w1", "dead", NOW)
+        await store.end_worker("w1", WorkerState.DEAD, NOW)
         await worker(store, "w2")
         (again,) = await claim(store, "w2")
         assert again.row.epoch > found.row.epoch
@@ -98,7 +98,7 @@ def test_a_job_that_starts_at_once_is_owned_by_its_own_insert(tmp_path: Path) ->
 def test_a_worker_without_a_lease_starts_nothing(tmp_path: Path) -> None:
     async def scene(store: SqlStore) -> None:
         await worker(store, "w1")
-        await store.end_worker("w1", "dead", NOW)
+        await store.end_worker("w1", WorkerState.DEAD, NOW)
         found = await store.start(new("a"), NOW, "w1")
         assert (found.created, found.row.status, found.events) == (True, "queued", [])
         await agrees(store, "job_a")

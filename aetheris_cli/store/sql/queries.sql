@@ -148,8 +148,8 @@ ON CONFLICT (job_no, step) DO UPDATE SET kind = excluded.kind, since = excluded.
 DELETE FROM questions WHERE job_no = :job_no AND step = :step
 
 -- name: drop_waits
--- A job that ended waits for nothing; what stays open is whether a call in doubt happened.
-DELETE FROM questions WHERE job_no IN (VALUES :rows(1)) AND kind <> 'in_doubt'
+-- A job that ended waits for nothing; what stays open is what is asked about a call.
+DELETE FROM questions WHERE job_no IN (VALUES :rows(1)) AND kind NOT IN ('in_doubt', 'contradicted')
 
 -- name: questions_of
 SELECT step, kind, since, title, name, digest, schema, role, until, details
@@ -174,7 +174,9 @@ UPDATE workers SET beat_at = :now, expires_at = :expires_at WHERE id = :id AND s
 RETURNING id
 
 -- name: end_worker
-UPDATE workers SET status = :status WHERE id = :id AND status = 'alive'
+-- A lost worker may later be proven dead, or say itself that it has stopped.
+UPDATE workers SET status = :status
+WHERE id = :id AND (status = 'alive' OR status = 'lost' AND :status <> 'lost')
 RETURNING id
 
 -- name: worker

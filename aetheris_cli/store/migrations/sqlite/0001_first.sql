@@ -110,7 +110,7 @@ CREATE TABLE workers (
     started_at INTEGER NOT NULL,
     beat_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
-    status TEXT NOT NULL CHECK (status IN ('alive', 'stopped', 'dead')),
+    status TEXT NOT NULL CHECK (status IN ('alive', 'stopped', 'dead', 'lost')),
     concurrency INTEGER NOT NULL,
     agents TEXT NOT NULL
 );
