@@ -4,7 +4,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import msgspec
+
 from aetheris_cli.domain.errors import UsageError
+from aetheris_cli.domain.retry import duration_ms
 from aetheris_cli.ports.code import Agent
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -12,18 +15,34 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 ATTRIBUTE = "__aetheris_agent__"
 
 
-def agent(id: str | None = None, *, version: str = "1") -> Callable[[Function], Function]:  # noqa: A002 - the public name
-    """Declare `async def f(ctx, message)` or `def f(ctx, message)` as an agent."""
+def agent(
+    id: str | None = None,  # noqa: A002 - the public name
+    *,
+    version: str = "1",
+    timeout: str | float | None = None,
+) -> Callable[[Function], Function]:
+    """Declare `async def f(ctx, message)` or `def f(ctx, message)` as an agent.
+
+    `timeout`: how long a job may take from its first claim on, waits included; after that it
+    fails as `timed_out`, and a call in flight whose effect is unknown is in doubt.
+    """
+    limit = 0 if timeout is None else max(1, duration_ms(timeout, "timeout"))
 
     def declare(function: Function) -> Function:
-        setattr(function, ATTRIBUTE, _make(function, id, version))
+        setattr(function, ATTRIBUTE, _make(function, id, version, limit))
         return function
 
     return declare
 
 
-def as_agent(thing: object, *, id: str | None = None, version: str | None = None) -> Agent:  # noqa: A002
-    """Give the agent that a decorated or bare function is, under `id` when given."""
+def as_agent(
+    thing: object,
+    *,
+    id: str | None = None,  # noqa: A002
+    version: str | None = None,
+    timeout_ms: int | None = None,
+) -> Agent:
+    """Give the agent that a decorated or bare function is, with what is given in front."""
     made = getattr(thing, ATTRIBUTE, None)
     if isinstance(thing, Agent):
         made = thing
@@ -31,18 +50,15 @@ def as_agent(thing: object, *, id: str | None = None, version: str | None = None
         made = _make(thing, id, version or "1")
     if not isinstance(made, Agent):
         raise UsageError(f"{thing!r} is not an agent", why="an agent is a function (ctx, message)")
-    if id is None and version is None:
-        return made
-    return Agent(
-        id=id or made.id,
-        run=made.run,
-        is_async=made.is_async,
-        version=version or made.version,
-        description=made.description,
+    given = {"id": id, "version": version, "timeout_ms": timeout_ms}
+    return msgspec.structs.replace(
+        made, **{key: value for key, value in given.items() if value is not None}
     )
 
 
-def _make(function: Callable[..., Any], name: str | None, version: str) -> Agent:
+def _make(
+    function: Callable[..., Any], name: str | None, version: str, timeout_ms: int = 0
+) -> Agent:
     label = name or str(getattr(function, "__name__", "agent"))
     try:
         inspect.signature(function).bind(None, "")
@@ -58,4 +74,5 @@ def _make(function: Callable[..., Any], name: str | None, version: str) -> Agent
         is_async=inspect.iscoroutinefunction(function),
         version=version,
         description=(inspect.getdoc(function) or "").partition("\n")[0],
+        timeout_ms=timeout_ms,
     )

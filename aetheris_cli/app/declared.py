@@ -29,7 +29,9 @@ def load(declared: Declared, into: CodeRegistry) -> None:
         into.add_tool(_configured(_imported(spec.entrypoint, spec.where), spec))
     for agent in declared.agents:
         thing = _imported(agent.entrypoint, agent.where)
-        into.add_agent(as_agent(thing, id=agent.id, version=agent.version))
+        limit = agent.timeout
+        ms = None if limit is None else max(1, duration_ms(limit, f"{agent.where}: timeout"))
+        into.add_agent(as_agent(thing, id=agent.id, version=agent.version, timeout_ms=ms))
 
 
 def _imported(entrypoint: str, where: str) -> Any:  # noqa: ANN401

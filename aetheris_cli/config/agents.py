@@ -12,7 +12,7 @@ from aetheris_cli.domain.errors import UsageError
 
 MAX_BYTES: Final = 1 << 20
 _TOOL_KEYS: Final = ("id", "type", "entrypoint", "effect", "timeout", "max_time", "on_in_doubt")
-_AGENT_KEYS: Final = ("id", "type", "entrypoint", "version", "tools")
+_AGENT_KEYS: Final = ("id", "type", "entrypoint", "version", "tools", "timeout")
 _KEYS: Final = ("version", "agents", "tools")
 
 
@@ -32,6 +32,7 @@ class AgentSpec(NamedTuple):
     entrypoint: str
     version: str | None
     tools: tuple[str, ...] | None
+    timeout: str | None
     where: str
 
 
@@ -160,6 +161,7 @@ class _Reader:
             self._text(found["entrypoint"], "entrypoint"),
             self._text(found["version"], "version") if "version" in found else None,
             tools,
+            self._text(found["timeout"], "timeout") if "timeout" in found else None,
             self._where(node),
         )
 

@@ -238,13 +238,7 @@ def _awaits(waits: Sequence[Question], name: str) -> bool:
 
 
 def _cancel(wish: InboxRow, body: _Body, history: History, now: int) -> Taken:
-    events: list[AnyEvent] = []
-    questions = []
-    for step in history.open_calls():
-        if lost(step):
-            event, question = doubt(step, "the job was cancelled while the call was open", now)
-            events.append(event)
-            questions.append(question)
+    events, questions = left_open(history, "the job was cancelled while the call was open", now)
     events.append(ev.JobCancelled(at=now, actor=wish.actor, reason=body.reason))
     return Taken(events, ask=questions, status=JobState.CANCELLED)
 
@@ -330,6 +324,18 @@ _TAKE: Final = {
     "child": _child,
     "evidence": _evidence,
 }
+
+
+def left_open(history: History, why: str, now: int) -> tuple[list[AnyEvent], list[Question]]:
+    """Say of each call that may be under way, when its job ends, that its outcome is unknown."""
+    events: list[AnyEvent] = []
+    questions = []
+    for step in history.open_calls():
+        if lost(step):
+            event, question = doubt(step, why, now)
+            events.append(event)
+            questions.append(question)
+    return events, questions
 
 
 def lost(step: Step) -> bool:

@@ -10,12 +10,14 @@ from aetheris_cli.domain import changes, codec, wishes
 from aetheris_cli.domain import events as ev
 from aetheris_cli.domain.changes import Change
 from aetheris_cli.domain.errors import AetherisError, Bug, InvalidPayload
-from aetheris_cli.domain.events import Error
+from aetheris_cli.domain.events import AnyEvent, Error
 from aetheris_cli.domain.history import History
 from aetheris_cli.domain.records import InboxRow, JobRow, Question
 from aetheris_cli.domain.states import JobState, ParkedReason
 
 _WORDS: Final = 2_000
+TIMED_OUT: Final = "job_timed_out"
+"""The kind of error of a job whose own time was over."""
 
 
 def words(error: BaseException | None) -> Error:
@@ -64,14 +66,31 @@ def cancelled(row: JobRow, history: History, wish: InboxRow, now: int) -> Change
     *before, end = taken.events
     if not isinstance(end, ev.JobCancelled):
         raise Bug(f"a cancel became {type(end).__name__}")
+    return _cut_off(row, history, end, before, taken.ask)
+
+
+def timed_out(row: JobRow, history: History, limit_ms: int, now: int) -> Change:
+    """End the job because its time is over, and say of what is in flight that nobody knows."""
+    before, ask = wishes.left_open(history, "the job's time was over while the call was open", now)
+    error = Error(TIMED_OUT, f"the job did not end within {limit_ms / 1_000:g} s")
+    end = ev.JobFailed(at=now, cause=history.seq, error=error)
+    return _cut_off(row, history, end, before, ask)
+
+
+def _cut_off(
+    row: JobRow,
+    history: History,
+    end: ev.JobCancelled | ev.JobFailed,
+    before: Sequence[AnyEvent],
+    ask: Sequence[Question],
+) -> Change:
+    """End a job whose code has not ended, and its children with it."""
     children = [
         wishes.cancel_child(row.id, step.child)
         for step in history.steps.values()
         if step.child and not step.done
     ]
-    return changes.ended(
-        end, before=before, ask=taken.ask, deliver=[*children, *_to_parent(row, end)]
-    )
+    return changes.ended(end, before=before, ask=ask, deliver=[*children, *_to_parent(row, end)])
 
 
 def _to_parent(row: JobRow, event: Result | ev.JobCancelled) -> Sequence[changes.Delivery]:

@@ -20,7 +20,7 @@ from aetheris_cli.domain.records import JobRow
 from aetheris_cli.engine.branches import Branch
 from aetheris_cli.engine.committer import Committer
 from aetheris_cli.engine.deadlines import Deadlines
-from aetheris_cli.engine.endings import words
+from aetheris_cli.engine.endings import TIMED_OUT, words
 from aetheris_cli.engine.perform import perform
 from aetheris_cli.engine.run import Run
 from aetheris_cli.engine.script import Divergence
@@ -119,7 +119,8 @@ class _Rehearsal(Run):
 
     def unrecorded(self, step: str, what: str) -> None:
         """Take a new command for a difference if the job has ended by its own code."""
-        if isinstance(self.history.ended, ev.JobSucceeded | ev.JobFailed):
+        ended = self.history.ended
+        if isinstance(ended, ev.JobSucceeded | ev.JobFailed) and not _cut_off(ended):
             self.diverged(
                 Divergence(
                     step,
@@ -150,8 +151,8 @@ class _Rehearsal(Run):
     def _end_differs(self) -> Divergence | None:
         """Compare how the code ended with how the job did."""
         ended = self.history.ended
-        if not isinstance(ended, ev.JobSucceeded | ev.JobFailed):
-            return None  # the job is open, or was cut off
+        if not isinstance(ended, ev.JobSucceeded | ev.JobFailed) or _cut_off(ended):
+            return None  # the job is open, or was cut off wherever its code was
         expected = "success" if isinstance(ended, ev.JobSucceeded) else "failure"
         hint = "what the agent returns depends on something that is not recorded"
         if self._end is None:
@@ -173,6 +174,10 @@ class _Rehearsal(Run):
         ):
             return None
         return Divergence("end", expected, f"{said.type}: {said.message}", hint)
+
+
+def _cut_off(ended: ev.JobSucceeded | ev.JobFailed) -> bool:
+    return isinstance(ended, ev.JobFailed) and ended.error.kind == TIMED_OUT
 
 
 async def replay(

@@ -120,7 +120,7 @@ class Run:
         self._held: list[Callable[[], None]] = []
         self._end: tuple[Any, BaseException | None] | None = None
         self._checking = False
-        self.on_over: Callable[[], None] | None = None
+        self.tick = 0
 
     # --- the start ---------------------------------------------------------------------------
 
@@ -134,8 +134,29 @@ class Run:
                 title=f"its worker died {self.history.deaths} times without progress",
             )
             return
+        if self._deadline:
+            left = self._deadline - self.now()
+            if left <= 0:
+                self.expire()
+                return
+            self.host.deadlines.add(self, left / 1_000)
         self._maybe_live()
         self.spawn(Branch(), self._perform(self), self._main_done)
+
+    @property
+    def _deadline(self) -> int:
+        """When the job's time is over; 0: never."""
+        limit = self.agent.timeout_ms
+        return self.row.started_at + limit if limit else 0
+
+    def expire(self) -> None:
+        """End the job: its time is over."""
+        if self.over or self.journal.ending:
+            return
+        for call in list(self.in_flight.values()):
+            call.halt()
+        limit = self.agent.timeout_ms
+        self._write_end(endings.timed_out(self.row, self.history, limit, self.now()))
 
     def spawn(
         self,
@@ -422,6 +443,9 @@ class Run:
         title: str = "",
         note: str = "",
     ) -> None:
+        if steps and reason is not ParkedReason.DIVERGED and self._deadline:
+            # What waits by itself wakes to end; what a person has to lift waits for the person.
+            until = min(until or self._deadline, self._deadline)
         change = endings.parked(
             self.history, reason, self.now(), steps=steps, until=until, title=title, note=note
         )
@@ -469,6 +493,8 @@ class Run:
         if self.over:
             return
         self.over = True
+        if self.tick:
+            self.host.deadlines.remove(self)
         self.journal.close()
         for wait in self.waits.values():
             if wait.handle is not None:
@@ -477,8 +503,6 @@ class Run:
             task.cancel()
         for pending in self.pendings.values():
             pending.resolve(None, Stopped())
-        if self.on_over is not None:
-            self.on_over()
 
     def broken(self, error: BaseException) -> None:
         """Something of ours raised: give the worker the error, which stops it."""

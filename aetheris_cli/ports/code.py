@@ -89,6 +89,8 @@ class Agent(msgspec.Struct, frozen=True, eq=False):
     version: str = "1"
     description: str = ""
     type: str = "python"
+    timeout_ms: int = 0
+    """How long a job may take, waits included, from its first claim on; 0: for ever."""
 
 
 class Registry(Protocol):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from aetheris import AetherisError, CallFailed, Context, Runtime, SyncContext, agent, tool
+from aetheris_cli.engine.replay import replay
 
 
 class Gates:
@@ -144,8 +145,20 @@ BAD = {
     "cancels_itself": _cancels_itself,
     "exits": _exits,
 }
+
+
+@agent("slow", timeout="0.2s")
+async def slow(ctx: Context, message: str) -> None:
+    if message == "asks":
+        await ctx.approval("go on?")
+    elif message == "child":
+        await ctx.child("holds")
+    else:
+        await ctx.call(endless)
+
+
 AGENTS = [
-    branches, one_fails, plain, foreign, facts, holds, never_ends,
+    slow, branches, one_fails, plain, foreign, facts, holds, never_ends,
     *(agent(name)(code) for name, code in BAD.items()),
 ]  # fmt: skip
 
@@ -247,3 +260,23 @@ def test_a_worker_that_stops_gives_its_jobs_back_and_another_goes_on(tmp_path: P
         assert found.output == ["held", 8]
         # The call in flight was let end: it was made once.
         assert len(found.calls()[0]["attempts"]) == 1
+
+
+@pytest.mark.parametrize("message", ["asks", "child", "calls"])
+def test_a_job_whose_time_is_over_fails_wherever_it_is(runtime: Runtime, message: str) -> None:
+    job = runtime.submit("slow", message).wait(goal="step:9", timeout=60)
+    assert (job.status, job.error["kind"]) == ("failed", "job_timed_out")
+    open_ = [one["kind"] for one in runtime.parked()]
+    assert open_ == (["in_doubt"] if message == "calls" else [])
+    if message == "child":
+        (child,) = [one for one in runtime.jobs() if one.id != job.id]
+        assert child.wait(timeout=60).status == "cancelled"
+    assert runtime.ask(replay_of(runtime, job.id)).matched
+
+
+async def replay_of(runtime: Runtime, job: str) -> Any:
+    session = runtime.session
+    row = await session.store.find(job)
+    events = await session.store.events(row.no)
+    agent = session.registry.agent(row.agent)
+    return await replay(agent, row, events, session.registry, session.clock)
