@@ -62,6 +62,8 @@ class Change(msgspec.Struct):
     """Steps whose questions are closed by this change."""
     deliver: Sequence[Delivery] = ()
     spawn: Sequence[NewJob] = ()
+    keyed: bool = False
+    """Whether it may end a call that holds a global key."""
     # set when it is queued
     no: int = 0
     job: str = ""
@@ -81,7 +83,9 @@ class Change(msgspec.Struct):
     @property
     def simple(self) -> bool:
         """Whether it touches nothing but the history."""
-        return self.patch is None and not (self.ask or self.answered or self.deliver or self.spawn)
+        return self.patch is None and not (
+            self.ask or self.answered or self.deliver or self.spawn or self.keyed
+        )
 
 
 class Tip(msgspec.Struct):

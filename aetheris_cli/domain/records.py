@@ -48,7 +48,7 @@ class InboxRow(msgspec.Struct):
 
     n: int
     kind: str
-    """cancel, pause, decide, signal, settle, child or evidence."""
+    """cancel, pause, resume, decide, signal, settle, child, key or evidence."""
     step: str
     actor: str
     at: int

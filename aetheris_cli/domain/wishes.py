@@ -147,6 +147,11 @@ def child_finished(child: JobRow, end: AnyEvent) -> Delivery:
     return Delivery(parent, "child", step, _write(body), f"child:{step}")
 
 
+def key_freed(job: str, step: str) -> Delivery:
+    """Tell a job that the global key it waits for may be free."""
+    return Delivery(job, "key", step, "{}", "")
+
+
 # --- judging them ----------------------------------------------------------------------------
 
 
@@ -284,6 +289,11 @@ def _child(wish: InboxRow, body: _Body, _history: History, now: int) -> Taken:
     return Taken([event], [wish.step], status=JobState.QUEUED, reason="child")
 
 
+def _key(_wish: InboxRow, _body: _Body, _history: History, _now: int) -> Taken:
+    # The wait stays noted until the call has asked again.
+    return Taken([], status=JobState.QUEUED, reason="global_key")
+
+
 def _evidence(wish: InboxRow, body: _Body, history: History, now: int) -> Taken:
     step = history.steps.get(wish.step)
     contradicts = step is not None and _contradicts(step, body)
@@ -322,6 +332,7 @@ _TAKE: Final = {
     "signal": _signal,
     "settle": _settle,
     "child": _child,
+    "key": _key,
     "evidence": _evidence,
 }
 

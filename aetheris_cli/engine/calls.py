@@ -12,15 +12,18 @@ from msgspec import Raw
 
 from aetheris_cli.domain import changes, codec, ledger, wishes
 from aetheris_cli.domain import events as ev
-from aetheris_cli.domain.changes import Delivery
+from aetheris_cli.domain.changes import Change, Delivery
 from aetheris_cli.domain.errors import AetherisError, Bug, NotSent, Refused, StoreBusy, StoreFull
 from aetheris_cli.domain.events import NONE, Error
 from aetheris_cli.domain.history import Step
+from aetheris_cli.domain.keys import Claim
 from aetheris_cli.domain.ledger import Effect, Next, OnInDoubt, Raised, Recovery, Seen
 from aetheris_cli.domain.retry import Retry
 from aetheris_cli.domain.states import AttemptState, CallState, ParkedReason
+from aetheris_cli.engine import keys
 from aetheris_cli.engine.endings import text_of
 from aetheris_cli.engine.journal import Stopped
+from aetheris_cli.engine.keys import Asking
 from aetheris_cli.engine.run import Run, Wait
 from aetheris_cli.engine.threads import Carried, in_thread
 from aetheris_cli.ports import failpoints
@@ -42,8 +45,8 @@ class Call:
     """One call of a run, from its first attempt to its outcome."""
 
     __slots__ = (
-        "after", "args", "arguments", "cause", "data", "digest", "halted", "id", "key", "n",
-        "retry", "run", "started", "step", "task", "tick", "timed_out", "timeout_ms", "tool",
+        "_holds", "after", "args", "arguments", "cause", "data", "digest", "halted", "id", "key",
+        "n", "retry", "run", "started", "step", "task", "tick", "timed_out", "timeout_ms", "tool",
         "unknown", "user_key",
     )  # fmt: skip
 
@@ -85,6 +88,8 @@ class Call:
         self.halted = False
         self.timed_out = False
         self.tick = 0
+        self._holds = False
+        """Whether it has asked for its global key and got it."""
 
     # --- how it begins -----------------------------------------------------------------------
 
@@ -145,6 +150,9 @@ class Call:
         run = self.run
         if self.halted or run.over:
             return
+        if self.user_key and self.n == 1 and not self._holds and self.tool.effect.effectful:
+            Asking(self, lambda: self._begin_with_key(evidence)).ask()
+            return
         self.started = run.now()
         if self.tool.effect is Effect.PURE:
             self._dispatch()
@@ -153,6 +161,24 @@ class Call:
         change = changes.intended(self._intent(evidence))
         change.on_durable = self._intent_durable
         run.queue(change)
+
+    def _begin_with_key(self, evidence: str) -> None:
+        self._holds = True
+        self._begin(evidence)
+
+    def claim(self) -> Claim:
+        """Name the global key that this call wants to hold."""
+        tip = self.run.journal.tip
+        return Claim(
+            tip.no, tip.worker, tip.epoch, self.step, self.tool.name, self.user_key, self.digest
+        )
+
+    def copied(self, step: Step) -> None:
+        """Take the outcome of the call that holds the key: nothing is sent for this one."""
+        if step.call is CallState.SUCCEEDED:
+            self.succeeded(self.n, step.value, source="global_key")
+        else:
+            self.failed(self.n, *keys.outcome(step), source="global_key")
 
     def _intent_durable(self) -> None:
         failpoints.hit("intent.after_commit")
@@ -186,12 +212,16 @@ class Call:
 
     def _ended(self, event: ev.Command) -> ev.Command:
         """Complete the event that ends an attempt: what it follows, or what it stands for."""
+        recorded = self.run.history.steps.get(self.step)
         if self.tool.effect is Effect.PURE:
             event.started_at, event.cause = self.started, self.cause
             if event.n == 1:
                 self._describe(event)
+        elif recorded is None:
+            event.cause = self.cause  # it never had an attempt: its key was another's
+            self._describe(event)
         else:
-            event.cause = self.run.history.steps[self.step].last_seq
+            event.cause = recorded.last_seq
         return event
 
     async def _send(self) -> None:
@@ -294,8 +324,23 @@ class Call:
         change = changes.recorded(event)
         if failpoints.armed():
             change.on_durable = lambda: failpoints.hit("result.after_commit")
+        if self.user_key and self.tool.effect.effectful:
+            self._free(change)
         self.run.queue(change)
         self.run.complete(self.step)
+
+    def _free(self, change: Change) -> None:
+        """Let those that wait for this call's key go on, and close its own wait for it."""
+        change.keyed = True
+        change.answered = (self.step,)
+        also = change.on_durable
+
+        def durable() -> None:
+            if also is not None:
+                also()
+            self.run.host.store.ring()
+
+        change.on_durable = durable
 
     def _raised(self, error: BaseException) -> None:
         """Decide, by the table, what an attempt that raised was and what follows."""

@@ -215,6 +215,7 @@ class Journal:
             self.tip.inbox_seq = rows[-1].n
             change = changes.inbox_read(events, rows[-1].n, answered, ask)
             change.owner = self
+            change.keyed = any(isinstance(event, ev.CallSettled) for event in events)
             self.tip.seal(change)
             fold(events, self.history)
             self._desk.committer.put(change)

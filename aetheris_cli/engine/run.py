@@ -67,6 +67,13 @@ class InFlight(Protocol):
         """Begin nothing more, and cancel what runs."""
 
 
+class Looking(Protocol):
+    """A call that waits for what another job does."""
+
+    def look_again(self) -> None:
+        """Look whether the wait is over."""
+
+
 class Wait:
     """Something open that is no call in flight: its reason, and when it ends by itself."""
 
@@ -113,6 +120,8 @@ class Run:
         """Steps whose tool still runs in a thread that was given up."""
         self.settled: dict[str, Callable[[Step], None]] = {}
         """Calls in doubt, and what to do when somebody settles them."""
+        self.keyed: dict[str, Looking] = {}
+        """Calls that want a global key which they do not hold yet."""
         self.running = 0
         self.over = False
         self.stopping = False
@@ -350,6 +359,8 @@ class Run:
         """React to what was in the inbox."""
         for event in events:
             self._arrived(event)
+        for call in list(self.keyed.values()):
+            call.look_again()
         if self.journal.cancelled_by is not None:
             self._cancel(self.journal.cancelled_by)
         elif self.journal.paused_by is not None:
@@ -471,6 +482,8 @@ class Run:
 
         def durable() -> None:
             failpoints.hit(failpoint)
+            if change.deliver:
+                self.host.store.ring()
             self._stop_code()
             self.host.run_over(self)
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 from aetheris_cli.domain.changes import Change, Delivery, NewJob
 from aetheris_cli.domain.events import AnyEvent
+from aetheris_cli.domain.keys import Claim, Held
 from aetheris_cli.domain.records import InboxRow, JobRow, Question, WorkerRow
 from aetheris_cli.domain.states import WorkerState
 from aetheris_cli.domain.wishes import Receipt
@@ -82,6 +83,9 @@ class Store(Protocol):
 
     async def deliver(self, wish: Delivery, now: int) -> Receipt:
         """Put a wish into a job's inbox; act on it when nobody owns the job."""
+
+    async def hold_key(self, claim: Claim, now: int) -> Held:
+        """Let a call hold a global key, unless another does; then note that it waits."""
 
     async def register(self, worker: WorkerRow) -> None:
         """Begin a worker's lease."""

@@ -123,6 +123,16 @@ def _beside(changes: list[Change], now: int) -> Op[None]:
     for change in changes:
         for new in change.spawn:
             yield from jobs.insert(new, now)
+    yield from _tell_others(changes, [row[0] for row in ended], now)
+
+
+def _tell_others(changes: list[Change], ended: list[int], now: int) -> Op[None]:
+    """Put what other jobs have to know of these changes into their inboxes."""
+    for change in changes:
+        for event in change.events if change.keyed else ():
+            yield from jobs.wake_for_key(change.no, event.step, now)
+    if ended:
+        yield from jobs.wake_for_keys(ended, now)
     for change in changes:
         for delivery in change.deliver:
             yield from jobs.deliver_quietly(delivery, now)

@@ -264,6 +264,8 @@ def _act(row: JobRow, wish: InboxRow, now: int) -> Op[None]:
         yield Q("answered", {"job_no": row.no, "step": step})
     yield from _move(row, taken, now)
     yield from save(row)
+    if wish.kind in {"settle", "cancel"}:
+        yield from wake_for_keys([row.no], now)
     for more in taken.deliver:
         yield from deliver_quietly(more, now)
     if row.status in JOB_ENDED:
@@ -293,6 +295,18 @@ def deliver_quietly(delivery: Delivery, now: int) -> Op[None]:
         yield from deliver(delivery, now)
     except (Conflict, NotFound):
         return
+
+
+def wake_for_keys(numbers: Sequence[int], now: int) -> Op[None]:
+    """Wake whoever waits for a global key that one of these jobs holds."""
+    for job_id, step in (yield Find("waiting_for_jobs", [(no,) for no in numbers])):
+        yield from deliver_quietly(wishes.key_freed(job_id, step), now)
+
+
+def wake_for_key(no: int, step: str, now: int) -> Op[None]:
+    """Wake whoever waits for the global key that this call holds."""
+    for job_id, waiting in (yield Q("waiting_for_call", {"no": no, "step": step})):
+        yield from deliver_quietly(wishes.key_freed(job_id, waiting), now)
 
 
 def tell_family(row: JobRow, now: int) -> Op[None]:

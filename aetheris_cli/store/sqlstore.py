@@ -9,11 +9,12 @@ import aetheris_cli
 from aetheris_cli.domain.changes import Change, Delivery, NewJob
 from aetheris_cli.domain.errors import NotFound, UsageError
 from aetheris_cli.domain.events import AnyEvent
+from aetheris_cli.domain.keys import Claim, Held
 from aetheris_cli.domain.records import InboxRow, JobRow, Question, WorkerRow
 from aetheris_cli.domain.states import WorkerState
 from aetheris_cli.domain.wishes import Receipt
 from aetheris_cli.ports.store import Claimed, Facts, Filter, Refused, Started
-from aetheris_cli.store import bells, commits, files, jobs, reads, workers
+from aetheris_cli.store import bells, commits, files, jobs, keys, reads, workers
 from aetheris_cli.store.migrate import migrate
 from aetheris_cli.store.requests import MakeOp
 from aetheris_cli.store.sqlite import Reader, Writer, ask, push
@@ -102,6 +103,11 @@ class SqlStore:
         if receipt.new:
             self.ring(receipt.owner)
         return receipt
+
+    async def hold_key(self, claim: Claim, now: int) -> Held:
+        """Let a call hold a global key, unless another does; then note that it waits."""
+        held: Held = await self._write(lambda: keys.hold(claim, now))
+        return held
 
     async def register(self, worker: WorkerRow) -> None:
         """Begin a worker's lease."""

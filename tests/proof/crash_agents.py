@@ -131,6 +131,11 @@ async def two_doors(ctx, message):
     return await ctx.call(charge_unsafe, order=decision.by)
 
 
+@agent("keyed")
+async def keyed(ctx, message):
+    return await ctx.call(charge_unsafe, key="order-42", order=message)
+
+
 @tool(effect="pure")
 def kill_the_worker() -> None:
     os.kill(os.getpid(), signal.SIGKILL)

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable
 
+import pytest
 from world import World
 
 
@@ -89,6 +90,26 @@ def test_a_resume_that_comes_while_the_pause_is_written_is_not_lost(
     assert world.json("show", job)["status"] == "succeeded"
     assert len(world.effects()) == 1
     assert world.broken() == []
+
+
+@pytest.mark.parametrize("name", ["intent.before_commit", "intent.after_commit", "call.after_send"])
+def test_a_global_key_outlives_the_worker_that_took_it(
+    name: str, make_world: Callable[[], World]
+) -> None:
+    world = make_world()
+    jobs = [world.ok("submit", "keyed", "42").strip() for _ in range(3)]
+    world.work(failpoint=name)
+    reasons = [one["parked"] and one["parked"]["reason"] for one in world.json("jobs")]
+    if name == "intent.before_commit":
+        assert reasons == [None] * 3
+    else:
+        assert sorted(reasons) == ["global_key", "global_key", "in_doubt"]
+    world.settle_truthfully()
+    world.work()
+    assert [world.json("show", job)["status"] for job in jobs] == ["succeeded"] * 3
+    assert len(world.effects()) == 1
+    assert world.broken() == []
+    assert all(world.run("replay", "--job", job).returncode == 0 for job in jobs)
 
 
 def test_an_acknowledged_cancel_is_followed_by_no_effect(make_world: Callable[[], World]) -> None:

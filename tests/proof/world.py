@@ -40,6 +40,7 @@ class World:
             "two_doors",
             "deadly",
             "by_program",
+            "keyed",
         ]
         agents = [
             f'  - {{id: {name}, type: python, entrypoint: "crash_agents:{name}"}}' for name in names

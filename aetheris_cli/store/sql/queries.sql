@@ -161,7 +161,28 @@ FROM questions WHERE job_no = :no AND step = :step
 
 -- name: questions_open
 SELECT job_no, step, kind, since, title, name, digest, schema, role, until, details
-FROM questions WHERE kind NOT IN ('signal', 'timer', 'child') ORDER BY since LIMIT :limit
+FROM questions WHERE kind NOT IN ('signal', 'timer', 'child', 'global_key') ORDER BY since LIMIT :limit
+
+-- name: key_holder
+SELECT digest, job_no, step FROM global_keys WHERE tool = :tool AND key = :key
+
+-- name: hold_key
+INSERT INTO global_keys (tool, key, digest, job_no, step)
+VALUES (:tool, :key, :digest, :job_no, :step)
+ON CONFLICT (tool, key) DO UPDATE SET digest = excluded.digest, job_no = excluded.job_no,
+    step = excluded.step
+
+-- name: waiting_for_jobs
+SELECT jobs.id, q.step FROM global_keys AS k
+CROSS JOIN questions AS q ON q.name = k.tool || ':' || k.key AND q.kind = 'global_key'
+JOIN jobs ON jobs.no = q.job_no
+WHERE k.job_no IN (VALUES :rows(1))
+
+-- name: waiting_for_call
+SELECT jobs.id, q.step FROM global_keys AS k
+CROSS JOIN questions AS q ON q.name = k.tool || ':' || k.key AND q.kind = 'global_key'
+JOIN jobs ON jobs.no = q.job_no
+WHERE k.job_no = :no AND k.step = :step
 
 -- name: add_worker
 INSERT INTO workers (id, host, boot, pid, lock_dir, started_at, beat_at, expires_at, status,

@@ -99,7 +99,19 @@ CREATE TABLE questions (
     PRIMARY KEY (job_no, step)
 ) WITHOUT ROWID;
 CREATE INDEX questions_open ON questions (since)
-    WHERE kind NOT IN ('signal', 'timer', 'child');
+    WHERE kind NOT IN ('signal', 'timer', 'child', 'global_key');
+CREATE INDEX questions_key ON questions (name) WHERE kind = 'global_key';
+
+-- Which call holds a global key; how that call stands, its job's history says.
+CREATE TABLE global_keys (
+    tool TEXT NOT NULL,
+    key TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    job_no INTEGER NOT NULL REFERENCES jobs (no),
+    step TEXT NOT NULL,
+    PRIMARY KEY (tool, key)
+) WITHOUT ROWID;
+CREATE INDEX global_keys_call ON global_keys (job_no, step);
 
 CREATE TABLE workers (
     id TEXT PRIMARY KEY,
