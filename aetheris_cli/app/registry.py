@@ -1,8 +1,11 @@
 """The agents and tools of one process, by name."""
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
+
+import msgspec
 
 from aetheris_cli.agents.python import as_agent
 from aetheris_cli.domain.errors import NotFound, UsageError
@@ -13,7 +16,17 @@ from aetheris_cli.tools.python import as_tool
 class CodeRegistry:
     """Holds what was declared, and takes tools in as agents use them."""
 
-    def __init__(self, agents: Iterable[Any] = (), tools: Iterable[Any] = ()) -> None:
+    def __init__(
+        self,
+        agents: Iterable[Any] = (),
+        tools: Iterable[Any] = (),
+        *,
+        stand_ins: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> None:
+        self._stand_ins = stand_ins or {}
+        """Functions to run in place of tools, by the tools' names."""
+        self._declared: dict[str, Callable[..., Any]] = {}
+        """What the tools that have a stand-in would run."""
         self._agents: dict[str, Agent] = {}
         self._tools: dict[str, Tool] = {}
         for one in agents:
@@ -28,6 +41,13 @@ class CodeRegistry:
 
     def add_tool(self, tool: Tool) -> None:
         """Take a tool in. Raises UsageError when another has its name."""
+        stand_in = self._stand_ins.get(tool.name)
+        if stand_in is not None and tool.name not in self._tools:
+            self._declared[tool.name] = tool.run
+            self._tools[tool.name] = msgspec.structs.replace(
+                tool, run=stand_in, is_async=inspect.iscoroutinefunction(stand_in)
+            )
+            return
         if self._tools.setdefault(tool.name, tool) is not tool:
             raise UsageError(
                 f"two tools are called {tool.name}",
@@ -53,9 +73,9 @@ class CodeRegistry:
         # The operator's configuration wins over the declaration.
         known = self._tools.get(made.name)
         if known is None:
-            self._tools[made.name] = made
-            return made
-        if known.run is not made.run:
+            self.add_tool(made)
+            return self._tools[made.name]
+        if made.run is not self._declared.get(made.name, known.run):
             self.add_tool(made)
         return known
 

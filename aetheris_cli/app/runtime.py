@@ -85,7 +85,7 @@ class Runtime:
     """A store and a worker in this process, for the length of a `with` block.
 
     `url`: sqlite:///file.db, made when it is not there. `agents`, `tools`: decorated or bare
-    functions. `worker=False` only submits and looks.
+    functions; a `registry` made before takes their place. `worker=False` only submits and looks.
     """
 
     def __init__(
@@ -96,9 +96,10 @@ class Runtime:
         *,
         worker: bool = True,
         settings: Settings | None = None,
+        registry: CodeRegistry | None = None,
     ) -> None:
         self._url = url
-        self._registry = CodeRegistry(agents, tools)
+        self._registry = registry or CodeRegistry(agents, tools)
         self._settings = (settings or Settings()) if worker else None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
