@@ -61,7 +61,7 @@ async def aetheris(effect: str, flight: int, jobs: int, steps: int, folder: str)
     """Ourselves: submit, claim, run and end through the real engine, in one process."""
     from aetheris import agent, tool
     from aetheris_cli.app.registry import CodeRegistry
-    from aetheris_cli.app.session import opened
+    from aetheris_cli.app.session import opened, settle_in
     from aetheris_cli.engine.worker import Settings
 
     @tool(effect=effect)
@@ -78,6 +78,7 @@ async def aetheris(effect: str, flight: int, jobs: int, steps: int, folder: str)
         worker = session.worker(Settings(concurrency=max(flight, 2)))
         await worker.begin()
         session.control.keeper = worker
+        settle_in()  # as `aetheris worker` does
         serving = asyncio.create_task(worker.serve())
         ends: dict[str, asyncio.Event] = {}
 

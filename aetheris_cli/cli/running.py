@@ -224,6 +224,7 @@ def worker(
     code: CodeRegistry = base.registry(needed=True)
 
     async def work(session: "Session") -> int:
+        from aetheris_cli.app.session import settle_in  # noqa: PLC0415 - only to run
         from aetheris_cli.engine.worker import Settings  # noqa: PLC0415 - only to run
 
         made = session.worker(
@@ -234,6 +235,7 @@ def worker(
             )
         )
         await made.begin()
+        settle_in()
         out.note(f"worker {made.worker_id} runs {', '.join(sorted(code.agents()))}")
         with _signals(made) as stopped:
             serving = asyncio.create_task(made.serve())

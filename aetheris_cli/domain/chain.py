@@ -61,11 +61,11 @@ def seal(seq: int, head: bytes, epoch: int, new: Sequence[AnyEvent]) -> Sealed:
 def _without_large(event: AnyEvent) -> AnyEvent:
     """Give the event with large values replaced by their digests; the original keeps them."""
     slim = copy.copy(event)
-    slim.refs = dict(event.refs)
+    refs = slim.refs = dict(event.refs or {})
     for field in event.values:
         value: Raw = getattr(event, field)
         if len(value) > codec.INLINE_BYTES:
-            slim.refs[field] = codec.digest(bytes(value))
+            refs[field] = codec.digest(bytes(value))
             setattr(slim, field, NONE)
     return slim
 

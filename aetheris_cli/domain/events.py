@@ -19,8 +19,11 @@ NONE: Final = Raw()
 """No value at all (left out of the line), as opposed to the value null."""
 
 
-class Event(msgspec.Struct, tag_field="type", omit_defaults=True, kw_only=True):
-    """The fields every event has. `at` is milliseconds since 1970, UTC."""
+class Event(msgspec.Struct, tag_field="type", omit_defaults=True, kw_only=True, gc=False):
+    """The fields every event has. `at` is milliseconds since 1970, UTC.
+
+    No event ever refers back to what refers to it, so the garbage collector need not look.
+    """
 
     seq: int = 0
     at: int = 0
@@ -29,7 +32,7 @@ class Event(msgspec.Struct, tag_field="type", omit_defaults=True, kw_only=True):
     actor: str = ""
     """The person or program that ordered it; empty: the runtime itself."""
     step: str = ""
-    refs: dict[str, str] = msgspec.field(default_factory=dict)
+    refs: dict[str, str] | None = None
 
     values: ClassVar[tuple[str, ...]] = ()
     """The fields that hold an author's value."""
@@ -56,7 +59,7 @@ class Command(Event, kw_only=True):
     values: ClassVar[tuple[str, ...]] = ("args",)
 
 
-class Error(msgspec.Struct, omit_defaults=True, frozen=True):
+class Error(msgspec.Struct, omit_defaults=True, frozen=True, gc=False):
     """Why something failed, in words that are safe to show after cleaning."""
 
     kind: str

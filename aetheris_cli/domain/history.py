@@ -17,7 +17,7 @@ from aetheris_cli.domain.events import NONE, AnyEvent, Command, Error
 from aetheris_cli.domain.states import AttemptState, CallState, JobState, StepState
 
 
-class Attempt(msgspec.Struct):
+class Attempt(msgspec.Struct, gc=False):
     """One dispatch of a call."""
 
     n: int
@@ -29,7 +29,7 @@ class Attempt(msgspec.Struct):
     error: Error | None = None
 
 
-class Settlement(msgspec.Struct):
+class Settlement(msgspec.Struct, gc=False):
     """How a person ended a call that was in doubt."""
 
     verdict: str
@@ -38,7 +38,7 @@ class Settlement(msgspec.Struct):
     at: int
 
 
-class Step(msgspec.Struct):
+class Step(msgspec.Struct, gc=False):
     """One node of the job's graph: a call or a wait, and how it stands."""
 
     id: str

@@ -11,7 +11,7 @@ from aetheris_cli.domain.ledger import Effect, OnInDoubt
 from aetheris_cli.domain.retry import Retry
 
 
-class CallInfo(msgspec.Struct, frozen=True):
+class CallInfo(msgspec.Struct, frozen=True, gc=False):
     """One attempt of a call, as the tool and its probe may see it."""
 
     id: str

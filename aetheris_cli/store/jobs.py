@@ -333,7 +333,7 @@ def events_after(no: int, after: int, limit: int) -> Op[list[AnyEvent]]:
 def _whole_event(body: str) -> Op[AnyEvent]:
     """Read a stored line, with large payloads put back in place."""
     event = ev.decode(body)
-    for field, key in event.refs.items():
+    for field, key in (event.refs or {}).items():
         kept = yield Q("payload", {"digest": key})
         if kept:
             setattr(event, field, msgspec.Raw(kept[0][0].encode()))
