@@ -119,6 +119,11 @@ def _run(words: list[str]) -> int:
             raise
         out.error(error)
         return error.exit
+    except SystemExit as left:
+        # The parser makes 1 of a closed pipe, even where it leaves all else to its caller.
+        if isinstance(left.__context__, BrokenPipeError):
+            raise left.__context__ from None
+        raise
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

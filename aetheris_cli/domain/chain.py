@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec import Raw
 
 from aetheris_cli.domain import codec, events
-from aetheris_cli.domain.events import NONE, AnyEvent
+from aetheris_cli.domain.events import NULL, AnyEvent
 
 
 class Line(NamedTuple):
@@ -66,7 +66,8 @@ def _without_large(event: AnyEvent) -> AnyEvent:
         value: Raw = getattr(event, field)
         if len(value) > codec.INLINE_BYTES:
             refs[field] = codec.digest(bytes(value))
-            setattr(slim, field, NONE)
+            # Not NONE: where that is not the field's default, it is written, and is no JSON.
+            setattr(slim, field, NULL)
     return slim
 
 

@@ -14,7 +14,7 @@ from aetheris_cli.domain import changes, codec, ledger, wishes
 from aetheris_cli.domain import events as ev
 from aetheris_cli.domain.changes import Change, Delivery
 from aetheris_cli.domain.errors import AetherisError, Bug, NotSent, Refused, StoreBusy, StoreFull
-from aetheris_cli.domain.events import NONE, Error
+from aetheris_cli.domain.events import NONE, NULL, Error
 from aetheris_cli.domain.history import Step
 from aetheris_cli.domain.keys import Claim
 from aetheris_cli.domain.ledger import Effect, Next, OnInDoubt, Raised, Recovery, Seen
@@ -176,7 +176,7 @@ class Call:
     def copied(self, step: Step) -> None:
         """Take the outcome of the call that holds the key: nothing is sent for this one."""
         if step.call is CallState.SUCCEEDED:
-            self.succeeded(self.n, step.value, source="global_key")
+            self.succeeded(self.n, step.value if len(step.value) else NULL, source="global_key")
         else:
             self.failed(self.n, *keys.outcome(step), source="global_key")
 
