@@ -51,7 +51,7 @@ def migrate(path: Path, turnstile: Turnstile, *, create: bool, made_by: str) -> 
         )
     turnstile.enter()
     try:
-        conn = connect(path, create=create)
+        conn = connect(path, create=create, look=lambda conn: check(conn, path))
         try:
             return apply(conn, path, made_by)
         except sqlite3.Error as error:
@@ -102,6 +102,12 @@ def check(conn: Any, path: Path) -> int:  # noqa: ANN401
         )
     if version == 0:
         return 0
+    if not conn.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'").fetchone()[0]:
+        raise StoreDamaged(
+            f"{path} lacks tables that a store has",
+            why="something other than Aetheris has changed it",
+            fix="restore a backup with `aetheris store restore FILE`",
+        )
     meta = dict(conn.execute("SELECT name, value FROM meta").fetchall())
     newest = known()[-1].number
     if version > newest:

@@ -53,19 +53,25 @@ def looker(locks: Path, lock_dir: str, host: str) -> Callable[[WorkerRow], bool]
             return True
         if worker.lock_dir != lock_dir:
             return False
-        try:
-            descriptor = os.open(_lock_path(locks, worker.id), os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        finally:
-            os.close(descriptor)
-        return True
+        lock = _lock_path(locks, worker.id)
+        return lock.exists() and not is_held(lock)
 
     return is_gone
+
+
+def is_held(lock: Path) -> bool:
+    """Whether some process holds this lock, or that cannot be known."""
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 class FilePresence:

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 import aetheris_cli
 from aetheris_cli.domain import events as ev
-from aetheris_cli.domain.errors import Conflict, NotFound
+from aetheris_cli.domain.errors import Conflict, NotFound, StoreDamaged
 from aetheris_cli.domain.records import Question, WorkerRow
 from aetheris_cli.domain.states import JOB, JobState, ParkedReason, WorkerState, advance
 from aetheris_cli.store import files, jobs, migrate
+from aetheris_cli.store.presence import is_held
 from aetheris_cli.store.requests import Op, Q
 from aetheris_cli.store.sqlite import connect, run, translate
 from aetheris_cli.store.sqlite_lib import sqlite3
@@ -61,7 +62,7 @@ def restore(
 def _restore(
     path: Path, source: Path, now: int, actor: str, is_gone: Callable[[WorkerRow], bool]
 ) -> Restored:
-    former = _put_to_rest(path, is_gone) if path.exists() else 0
+    former = _former(path, is_gone) if path.exists() else 0
     copy = path.with_name(f"{path.name}.restoring-{secrets.token_hex(4)}")
     try:
         _copy(source, copy)
@@ -79,11 +80,29 @@ def _restore(
     return Restored(path, aside, generation, parked)
 
 
+def _former(path: Path, is_gone: Callable[[WorkerRow], bool]) -> int:
+    """Make sure that nobody works on the store that is replaced, and give its generation."""
+    try:
+        return _put_to_rest(path, is_gone)
+    except StoreDamaged as error:
+        # SQLite's own verdict: this is what backups are for. A file of another program is not.
+        if not isinstance(error.__cause__, sqlite3.Error):
+            raise
+    locks, _ = files.lock_folder(path)
+    held = [lock.stem for lock in locks.glob("wrk_*.lock") if is_held(lock)]
+    if held:
+        raise Conflict(
+            f"{len(held)} workers run on {path}",
+            why="it is damaged, but they may still write to it",
+            fix=f"stop them first: {', '.join(held)}",
+        )
+    return 0
+
+
 def _put_to_rest(path: Path, is_gone: Callable[[WorkerRow], bool]) -> int:
     """Bring everything of the live store into its one file, and give its generation."""
-    conn = connect(path)
+    conn = connect(path, look=lambda conn: migrate.check(conn, path))
     try:
-        migrate.check(conn, path)
         rows = conn.execute("SELECT * FROM workers WHERE status = 'alive'").fetchall()
         living = [worker.id for worker in (WorkerRow(*row) for row in rows) if not is_gone(worker)]
         if living:
@@ -96,6 +115,8 @@ def _put_to_rest(path: Path, is_gone: Callable[[WorkerRow], bool]) -> int:
         if busy:
             raise Conflict(f"{path} is in use", why="another program reads it", fix="try again")
         return _generation(conn)
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
     finally:
         conn.close()
 
@@ -106,9 +127,8 @@ def _generation(conn: Any) -> int:  # noqa: ANN401 - whichever SQLite this is
 
 
 def _copy(source: Path, copy: Path) -> None:
-    conn = connect(source)
+    conn = connect(source, look=lambda conn: migrate.check(conn, source))
     try:
-        migrate.check(conn, source)
         conn.execute("VACUUM INTO ?", (str(copy),))
     finally:
         conn.close()

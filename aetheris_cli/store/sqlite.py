@@ -46,10 +46,17 @@ _PRAGMAS: Final = {
 }
 
 
-def connect(path: Path, *, create: bool = False, read_only: bool = False) -> Any:  # noqa: ANN401
+def connect(
+    path: Path,
+    *,
+    create: bool = False,
+    read_only: bool = False,
+    look: Callable[[Any], object] | None = None,
+) -> Any:  # noqa: ANN401
     """Open the file with every setting in force, and read back that it is.
 
-    Raises StoreUnavailable, StoreDamaged, StoreBusy or StoreFull.
+    `look` sees the connection before any setting is made: some change the file, and it may turn
+    out to be another's. Raises StoreUnavailable, StoreDamaged, StoreBusy or StoreFull.
     """
     mode = "ro" if read_only else "rwc" if create else "rw"
     try:
@@ -64,6 +71,8 @@ def connect(path: Path, *, create: bool = False, read_only: bool = False) -> Any
     except sqlite3.Error as error:
         raise translate(error, path) from error
     try:
+        if look is not None:
+            look(conn)
         for name, wanted in _PRAGMAS.items():
             if read_only and name == "journal_mode":
                 continue

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from aetheris_cli.domain import chain
+from aetheris_cli.domain import chain, codec
 from aetheris_cli.domain import events as ev
 from aetheris_cli.domain.errors import Conflict, NotFound
 from aetheris_cli.domain.history import fold
@@ -23,11 +23,10 @@ def _reading(path: Path) -> Iterator[Any]:
     if not path.exists():
         raise NotFound(f"there is no store at {path}", fix="run `aetheris store init`")
     try:
-        conn = connect(path, create=False)
+        conn = connect(path, look=lambda conn: migrate.check(conn, path))
     except sqlite3.Error as error:
         raise translate(error, path) from error
     try:
-        migrate.check(conn, path)
         yield conn
     except sqlite3.Error as error:
         raise translate(error, path) from error
@@ -62,7 +61,16 @@ def check(path: Path) -> list[dict[str, str]]:
         ]
         for row in conn.execute("SELECT no, id, status, epoch, seq, head FROM jobs").fetchall():
             found += [{"id": row[1], "problem": text} for text in _judge(conn, *row)]
+        found += _payloads(conn)
     return found
+
+
+def _payloads(conn: Any) -> list[dict[str, str]]:  # noqa: ANN401 - whichever SQLite this is
+    return [
+        {"id": digest, "problem": "a payload is not what its digest says"}
+        for digest, body in conn.execute("SELECT digest, body FROM payloads")
+        if codec.digest(body.encode()) != digest
+    ]
 
 
 def _judge(
@@ -82,10 +90,16 @@ def _judge(
     if broken is not None:
         return [f"the chain breaks at event {broken}"]
     try:
-        history = fold(ev.decode(body) for _, body, _ in lines)
+        events = [ev.decode(body) for _, body, _ in lines]
     except msgspec.DecodeError as error:
         return [f"an event cannot be read: {error}"]
-    problems = []
+    history = fold(events)
+    problems = [
+        f"the payload {digest} of event {event.seq} is missing"
+        for event in events
+        for digest in (event.refs or {}).values()
+        if not conn.execute("SELECT 1 FROM payloads WHERE digest = ?", (digest,)).fetchone()
+    ]
     if not lines or (lines[-1][0], lines[-1][2]) != (seq, bytes(head)):
         problems.append("the row's head is not the history's")
     if history.status != status:

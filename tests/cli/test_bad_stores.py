@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -86,14 +87,14 @@ def half_made(path: Path) -> None:
 
 
 BROKEN: dict[Break, str] = {
-    text: "not a database",
+    text: "not a whole SQLite file",
     foreign: "another program",
-    cut_in_the_header: "not a database",
-    cut_in_the_middle: "damaged",
-    overwritten: "damaged",
+    cut_in_the_header: "not a whole SQLite file",
+    cut_in_the_middle: "not a whole SQLite file",
+    overwritten: "not a whole SQLite file",
     newer: "9.9",
     of_another_text: "0001",
-    without_its_tables: "",
+    without_its_tables: "lacks tables",
     half_made: "another program",
 }
 
@@ -110,6 +111,30 @@ def test_a_bad_file_is_refused_in_words_and_left_as_it_is(
     assert done.stdout == ""
     assert str(path) in done.stderr
     assert BROKEN[broken] in done.stderr
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("broken", [cut_in_the_middle, overwritten, text])
+def test_a_backup_takes_the_place_of_a_damaged_store(
+    shell: Any, good: Path, path: Path, broken: Break
+) -> None:
+    broken(path)
+    done = shell.run("store", "restore", str(good), "--yes")
+    assert done.returncode == 0, done
+    assert {one["status"] for one in json.loads(shell.ok("jobs", "--json"))} == {
+        "succeeded", "parked",
+    }  # fmt: skip
+    assert len([one for one in path.parent.iterdir() if ".generation-" in one.name]) >= 1
+
+
+def test_a_backup_does_not_take_the_place_of_another_programs_file(
+    shell: Any, good: Path, path: Path
+) -> None:
+    foreign(path)
+    before = path.read_bytes()
+    done = shell.run("store", "restore", str(good), "--yes")
+    assert done.returncode == 6
+    assert "another program" in done.stderr
     assert path.read_bytes() == before
 
 
@@ -134,6 +159,7 @@ EDITS = {
     "an event put in": "INSERT INTO events (job_no, seq, body, hash)"
     " SELECT job_no, seq + 1, body, hash FROM events WHERE job_no = 2 ORDER BY seq DESC LIMIT 1",
     "an edited head": "UPDATE jobs SET head = zeroblob(32) WHERE no = 2",
+    "a deleted payload": "DELETE FROM payloads",
     "an edited payload": "UPDATE payloads SET body = 'other' WHERE digest ="
     " (SELECT digest FROM payloads LIMIT 1)",
 }
@@ -142,7 +168,7 @@ EDITS = {
 @pytest.mark.parametrize("edit", EDITS)
 def test_check_finds_what_was_edited(shell: Any, path: Path, edit: str) -> None:
     shell.ok("store", "check")
-    payload = edit == "an edited payload"
+    payload = "payload" in edit
     if payload:
         shell.ok("submit", "echo", "large", "--input", json.dumps("y" * 40_000))
     sql(path, EDITS[edit])
@@ -169,10 +195,8 @@ def test_a_store_that_is_full_says_so_and_loses_nothing(shell: Any) -> None:
     def small() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    process = shell.start(
-        "submit", "echo", "x", "--input", json.dumps("x" * 4_000_000), preexec_fn=small
-    )
-    stdout, stderr = process.communicate(timeout=60)
+    process = shell.start("submit", "echo", "-", preexec_fn=small, stdin=subprocess.PIPE)
+    stdout, stderr = process.communicate("x" * 1_000_000, timeout=60)
     assert process.returncode in {6, 74}, (stdout, stderr)
     assert "Traceback" not in stderr
     shell.ok("store", "check")
