@@ -20,6 +20,9 @@ MAX_BYTES: Final = 16 * 1024 * 1024
 INLINE_BYTES: Final = 32 * 1024
 """A larger payload is kept once, by digest, outside the events that name it."""
 
+MAX_NODES: Final = MAX_BYTES // 2
+"""Every value takes a character and a comma."""
+
 _INT_MAX: Final = 2**63 - 1
 _INT_MIN: Final = -(2**63)
 
@@ -34,7 +37,7 @@ def canonical(value: Any, what: str = "payload") -> bytes:  # noqa: ANN401
     """
     if type(value) is dict and not value:
         return _EMPTY
-    _check(value, what, 0)
+    _check(value, what, 0, [MAX_NODES])
     try:
         data = _canonical(value)
     except UnicodeEncodeError as error:
@@ -52,7 +55,12 @@ def canonical(value: Any, what: str = "payload") -> bytes:  # noqa: ANN401
     return data
 
 
-def _check(value: Any, what: str, depth: int) -> None:  # noqa: ANN401, C901 - one walk, no calls
+def _check(  # noqa: C901 - one walk, no calls
+    value: Any,  # noqa: ANN401
+    what: str,
+    depth: int,
+    left: list[int],
+) -> None:
     kind = type(value)
     if kind is str or kind is bool or value is None:
         return
@@ -77,6 +85,7 @@ def _check(value: Any, what: str, depth: int) -> None:  # noqa: ANN401, C901 - o
             fix="flatten it",
         )
     elif kind is dict:
+        _count(len(value), what, left)
         for key, item in value.items():
             if type(key) is not str:
                 raise InvalidPayload(
@@ -84,15 +93,27 @@ def _check(value: Any, what: str, depth: int) -> None:  # noqa: ANN401, C901 - o
                     why="JSON objects have strings as keys",
                     fix="convert the keys to strings",
                 )
-            _check(item, what, depth + 1)
+            _check(item, what, depth + 1, left)
     elif kind is list or kind is tuple:
+        _count(len(value), what, left)
         for item in value:
-            _check(item, what, depth + 1)
+            _check(item, what, depth + 1, left)
     else:
         raise InvalidPayload(
             f"{what} holds a value of type {kind.__name__}",
             why="it must be JSON: object, array, string, number, true, false or null",
             fix="convert it, for example to a dict or a string",
+        )
+
+
+def _count(nodes: int, what: str, left: list[int]) -> None:
+    """Bound the walk itself: a list that holds one list twice, and so on, is short in memory."""
+    left[0] -= nodes + 1
+    if left[0] < 0:
+        raise InvalidPayload(
+            f"{what} holds more than {MAX_NODES:,} values",
+            why=f"as JSON it would be larger than {MAX_BYTES:,} bytes",
+            fix="keep the data elsewhere and pass a reference to it",
         )
 
 

@@ -14,6 +14,7 @@
     ├── NotAuthorised           7
     ├── Diverged               12  the code no longer does what the history says
     ├── Bug                    70
+    ├── Fenced                  5  another worker owns the job now (the ledger over HTTP)
     └── StoreFailed            74  the outcome of a commit is unknown: stop at once
 
 What an agent sees (`CallFailed`, `Denied`, `TimedOut`, `BudgetExceeded`) and what a tool

@@ -18,6 +18,7 @@ MAX_BATCH: Final = 2_048
 MAX_QUEUED: Final = 8_192
 _RETRY_S: Final = 0.25
 _LINGER_TURNS: Final = 12
+_GATHER_TURNS: Final = 3
 _FEW: Final = 2
 
 
@@ -95,6 +96,13 @@ class Committer:
                 self._idle = self._loop.create_future()
             await asyncio.shield(self._idle)
 
+    def _gather(self, turns: int) -> None:
+        """Send the next batch in a few turns: those who were told just now mostly reach it."""
+        if turns:
+            self._loop.call_soon(self._gather, turns - 1)
+        else:
+            self._flush()
+
     def _flush(self) -> None:
         self._scheduled = False
         if self._under_way or not self._queue:
@@ -137,8 +145,11 @@ class Committer:
         except BaseException as problem:  # noqa: BLE001 - it would end in the loop's log, unseen
             self._on_failure(problem)
             return
-        if self._queue:
+        if self._queue and self._few:
             self._flush()
+        elif self._queue:
+            self._scheduled = True
+            self._gather(_GATHER_TURNS)
         if self._idle is not None and not (self._queue or self._under_way):
             self._idle.set_result(None)
             self._idle = None

@@ -158,3 +158,11 @@ def test_a_duplicate_key_is_named() -> None:
 
 def test_the_digest_is_sha256() -> None:
     assert digest(b"{}") == hashlib.sha256(b"{}").hexdigest()
+
+
+def test_a_value_that_shares_its_parts_is_bounded_while_it_is_walked() -> None:
+    value: list[Any] = []
+    for _ in range(100):
+        value = [value, value]
+    with pytest.raises(InvalidPayload, match="holds more than"):
+        canonical(value)
