@@ -61,7 +61,7 @@ def connect(
     mode = "ro" if read_only else "rwc" if create else "rw"
     try:
         conn = sqlite3.connect(
-            f"{path.as_uri()}?mode={mode}",
+            f"{path.absolute().as_uri()}?mode={mode}",
             uri=True,
             isolation_level=None,
             check_same_thread=False,
@@ -90,7 +90,7 @@ def connect(
     except AetherisError:
         conn.close()
         raise
-    guard.guard(str(path))
+    guard.guard(str(path.absolute()))
     return conn
 
 
