@@ -66,7 +66,7 @@ def show(found: Table) -> None:
         )
 
 
-def verdicts(found: Table, growth: float) -> list[tuple[str, float, float, bool]]:
+def verdicts(found: Table, growth: float, memory: float) -> list[tuple[str, float, float, bool]]:
     """Give each floor: what it is about, what was measured, the floor, and whether it holds."""
 
     def ratio(name: str, flight: int) -> float:
@@ -81,6 +81,7 @@ def verdicts(found: Table, growth: float) -> list[tuple[str, float, float, bool]
         ("CPU µs per unsafe step, 100 in flight", found["aetheris:unsafe", 100]["cpu_us"], 80.0),
         ("bytes of store per unsafe step", found["aetheris:unsafe", 100]["bytes"], 1_536.0),
         ("CPU per step, 5,000-step job against 50-step jobs", growth, 1.3),
+        ("peak memory, 100,000 jobs against 10,000", memory, 1.2),
     ]
     return [(what, value, floor, value >= floor) for what, value, floor in at_least] + [
         (what, value, limit, value <= limit) for what, value, limit in at_most
@@ -93,9 +94,11 @@ def main() -> int:
     show(found)
     long = measure("aetheris:unsafe", 1, 1, 5_000)["cpu_us"]
     short = measure("aetheris:unsafe", 1, 100, 50)["cpu_us"]
+    small = measure("aetheris:pure", 100, 10_000, 1)["peak_mb"]
+    large = measure("aetheris:pure", 100, 100_000, 1)["peak_mb"]
     good = True
     sys.stdout.write("\n")
-    for what, value, limit, held in verdicts(found, long / short):
+    for what, value, limit, held in verdicts(found, long / short, large / small):
         good = good and held
         sys.stdout.write(f"{'ok  ' if held else 'MISS'} {what}: {value:,.1f} (floor {limit:g})\n")
     return 0 if good or "--check" not in sys.argv else 1
