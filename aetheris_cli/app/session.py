@@ -33,7 +33,7 @@ def settle_in() -> None:
     the step is: looking at all of it again and again is a fifth of what a step costs.
     """
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    gc.set_threshold(5_000, 10, 5)
 
 
 class Session:
