@@ -144,4 +144,5 @@ def kill_the_worker() -> None:
 @agent("deadly")
 async def deadly(ctx, message):
     await ctx.call(look, item=message)
+    await ctx.checkpoint()  # else its result is recorded, as progress, by any of the attempts
     await ctx.call(kill_the_worker)
