@@ -57,7 +57,7 @@ class Journal:
     def __init__(
         self, subject: Subject, desk: Desk, row: JobRow, events: Sequence[AnyEvent]
     ) -> None:
-        self._subject = subject
+        self._subject: Subject | None = subject
         self._desk = desk
         self._row = row
         self._loop = asyncio.get_running_loop()
@@ -145,13 +145,16 @@ class Journal:
     def close(self) -> None:
         """Write nothing more, and let nobody wait for what will not come."""
         self.over = True
+        # Run and journal would keep each other alive until the collector of garbage comes.
+        self._subject = None
         for future in self._barriers:
             future.cancel()
 
     def refused(self, back: list[Change], *, stale: bool) -> None:
         """Take back changes: the job is lost, or somebody has put something into its inbox."""
         if not stale:
-            self._subject.discard()
+            if self._subject is not None:
+                self._subject.discard()
             return
         self._stalled = [*back, *(self._stalled or ())]
         self.read_inbox()
@@ -220,7 +223,8 @@ class Journal:
             fold(events, self.history)
             self._desk.committer.put(change)
         self._put_again(stalled, base, self.tip.seq - base)
-        self._subject.arrived(events)
+        if self._subject is not None:
+            self._subject.arrived(events)
 
     def _put_again(self, stalled: list[Change], base: int, shift: int) -> None:
         """Queue what was refused once more, as it now stands; drop what may no longer be."""
@@ -251,7 +255,8 @@ class Journal:
                 step.attempts.pop()
                 if not step.attempts:
                     del self.history.steps[event.step]
-                self._subject.withdrawn(event.step)
+                if self._subject is not None:
+                    self._subject.withdrawn(event.step)
 
 
 def _is_intent(change: Change) -> bool:

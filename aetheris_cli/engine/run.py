@@ -479,10 +479,11 @@ class Run:
         self, change: Change, failpoint: str, overtaken: Callable[[], None] | None = None
     ) -> None:
         """Write the change that gives the job away, and let go of it once it is durable."""
+        tells = bool(change.deliver)  # the change itself would be a circle with its callback
 
         def durable() -> None:
             failpoints.hit(failpoint)
-            if change.deliver:
+            if tells:
                 self.host.store.ring()
             self._stop_code()
             self.host.run_over(self)

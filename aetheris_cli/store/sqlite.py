@@ -374,13 +374,13 @@ async def ask(
     `patience_s`; then it never runs.
     """
     loop = asyncio.get_running_loop()
-    done: asyncio.Future[_Item] = loop.create_future()
+    done: asyncio.Future[None] = loop.create_future()
 
-    def settle(item: _Item) -> None:
+    def settle() -> None:
         if not done.done():
-            done.set_result(item)
+            done.set_result(None)  # not the item, which leads back here
 
-    item = _Item(make, lambda item: _call(loop, settle, item))
+    item = _Item(make, lambda _item: _call(loop, settle))
     thread.put(item)
     if patience_s is None:
         await done
@@ -393,7 +393,7 @@ async def ask(
                     why="another program holds its write lock; nothing was written",
                     fix="try again; `aetheris doctor` shows who uses it",
                 )
-                done.set_result(item)
+                done.set_result(None)
 
         handle = loop.call_later(patience_s, give_up)
         try:
@@ -405,9 +405,9 @@ async def ask(
     return item.answer
 
 
-def _call(loop: asyncio.AbstractEventLoop, settle: Callable[[_Item], None], item: _Item) -> None:
+def _call(loop: asyncio.AbstractEventLoop, settle: Callable[[], None]) -> None:
     try:
-        loop.call_soon_threadsafe(settle, item)
+        loop.call_soon_threadsafe(settle)
     except RuntimeError:
         return  # the loop is closed: nobody waits any more
 
