@@ -14,6 +14,7 @@ from aetheris_cli.domain.states import JOB, JOB_ENDED, JobState, ParkedReason, a
 from aetheris_cli.ports.store import Refused
 from aetheris_cli.store import jobs
 from aetheris_cli.store.requests import Many, Op, Q
+from aetheris_cli.store.submissions import Submission, insert_all
 
 
 class _GuardFailed(Exception):
@@ -120,9 +121,7 @@ def _beside(changes: list[Change], now: int) -> Op[None]:
     ended = [(one.no,) for one, patch in patches if patch.ended]
     if ended:
         yield Many("drop_waits", ended)
-    for change in changes:
-        for new in change.spawn:
-            yield from jobs.insert(new, now)
+    yield from insert_all([Submission(new, now) for change in changes for new in change.spawn])
     yield from _tell_others(changes, [row[0] for row in ended], now)
 
 

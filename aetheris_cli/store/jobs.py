@@ -12,13 +12,13 @@ import msgspec
 
 from aetheris_cli.domain import chain, wishes
 from aetheris_cli.domain import events as ev
-from aetheris_cli.domain.changes import Delivery, NewJob
+from aetheris_cli.domain.changes import Delivery
 from aetheris_cli.domain.errors import Bug, Conflict, NotFound
 from aetheris_cli.domain.events import AnyEvent
 from aetheris_cli.domain.history import History, fold
 from aetheris_cli.domain.records import InboxRow, JobRow, Question
 from aetheris_cli.domain.states import JOB, JOB_ENDED, JobState, advance
-from aetheris_cli.ports.store import Claimed, Started
+from aetheris_cli.ports.store import Claimed
 from aetheris_cli.store.requests import Find, Many, Op, Q
 
 _EVERYTHING = 2**62
@@ -71,92 +71,8 @@ def _write(no: int, sealed: chain.Sealed) -> Op[None]:
         yield Many("keep_payloads", [(key, data.decode()) for key, data in sealed.payloads])
 
 
-def insert(new: NewJob, now: int, worker: str = "") -> Op[Started]:
-    """Create a job, owned by `worker` from the start if one is named.
-
-    If its id exists already, give that one.
-    """
-    event = new.event
-    event.at = event.at or now
-    row = JobRow(
-        no=0,
-        id=new.id,
-        agent=event.agent,
-        version=event.version,
-        status=JobState.QUEUED,
-        parked="",
-        priority=event.priority,
-        queue=event.queue,
-        run_at=event.run_at,
-        wake_at=0,
-        worker="",
-        epoch=0,
-        seq=0,
-        head=chain.genesis(new.id),
-        inbox_seq=0,
-        inbox_done=0,
-        parent=event.parent,
-        root=event.root or new.id,
-        key=event.key,
-        retry_of=event.retry_of,
-        created_at=event.at,
-        started_at=0,
-        finished_at=0,
-        ended_seq=0,
-    )
-    # Sealed before the row exists, so that the row is written once, as it ends up.
-    events: list[AnyEvent] = [event]
-    sealed = chain.seal(row.seq, row.head, row.epoch, [event])
-    row.seq, row.head = sealed.lines[-1].seq, sealed.lines[-1].hash
-    if worker:
-        row.status = advance(JOB, row.status, JobState.RUNNING)
-        row.worker, row.epoch, row.started_at = worker, 1, now
-        events.append(ev.JobClaimed(at=now, worker=worker))
-        claimed = chain.seal(row.seq, row.head, row.epoch, events[1:])
-        sealed.lines.extend(claimed.lines)
-        row.seq, row.head = claimed.lines[-1].seq, claimed.lines[-1].hash
-    found = yield Q("insert_job", msgspec.structs.asdict(row) | {"status": str(row.status)})
-    if not found:
-        return Started((yield from by_id(new.id)), created=False, events=[])
-    row.no = found[0][0]
-    yield from _write(row.no, sealed)
-    for name, value in event.labels.items():
-        yield Q("insert_label", {"name": name, "value": value, "job_no": row.no})
-    return Started(row, created=True, events=events if worker else [])
-
-
-def submit(new: NewJob, now: int, worker: str = "") -> Op[Started]:
-    """Create a job, or give the one that has the same key.
-
-    With `worker` it is owned from the start, if that worker's lease is still good. Raises
-    Conflict when the key was used with another agent or input.
-    """
-    if new.event.key:
-        rows = yield Q("job_by_key", {"key": new.event.key})
-        if rows:
-            row = as_job(rows[0])
-            first = yield from events_after(row.no, 0, 1)
-            _same_submission(first[0], new.event, row)
-            return Started(row, created=False, events=[])
-    if worker and not (yield from _is_alive(worker)):
-        worker = ""
-    return (yield from insert(new, now, worker))
-
-
-def _same_submission(old: AnyEvent, new: ev.JobSubmitted, row: JobRow) -> None:
-    if isinstance(old, ev.JobSubmitted) and (
-        (old.agent, old.message, bytes(old.input)) == (new.agent, new.message, bytes(new.input))
-    ):
-        return
-    raise Conflict(
-        f"the key {new.key!r} belongs to job {row.id}",
-        why="that job was submitted with another agent, message or input",
-        fix="use another key, or submit the same again",
-        job=row.id,
-    )
-
-
-def _is_alive(worker: str) -> Op[bool]:
+def is_alive(worker: str) -> Op[bool]:
+    """Say whether a worker's lease has not been ended."""
     found = yield Q("worker", {"id": worker})
     return bool(found) and found[0][8] == "alive"
 
@@ -194,7 +110,7 @@ def claim(
     `agents`: what the worker can run (None: anything). `root`: only this job and
     its children.
     """
-    if not (yield from _is_alive(worker)):
+    if not (yield from is_alive(worker)):
         return []
     if root:
         found = yield Q("claimable_of_root", {"root": root, "now": now, "limit": limit})

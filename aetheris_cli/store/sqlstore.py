@@ -15,9 +15,11 @@ from aetheris_cli.domain.states import WorkerState
 from aetheris_cli.domain.wishes import Receipt
 from aetheris_cli.ports.store import Claimed, Facts, Filter, Refused, Started
 from aetheris_cli.store import bells, commits, files, jobs, keys, reads, workers
+from aetheris_cli.store.intake import Intake
 from aetheris_cli.store.migrate import migrate
 from aetheris_cli.store.requests import MakeOp
 from aetheris_cli.store.sqlite import Reader, Writer, ask, push
+from aetheris_cli.store.submissions import Submission
 from aetheris_cli.store.turnstile import Turnstile
 
 PATIENCE_S: Final = 15.0
@@ -33,6 +35,7 @@ class SqlStore:
         self.lock_dir = lock_dir
         self._reader = Reader(path)
         self._writer = Writer(path, turnstile)
+        self._intake = Intake(self._write)
         self._to_ring: set[str] = set()
 
     @classmethod
@@ -83,7 +86,7 @@ class SqlStore:
 
     async def start(self, new: NewJob, now: int, worker: str) -> Started:
         """Create a job that `worker` owns from the start, if its lease is still good."""
-        found: Started = await self._write(lambda: jobs.submit(new, now, worker))
+        found = await self._intake.submit(Submission(new, now, worker))
         if found.created and not found.events:
             self.ring()
         return found

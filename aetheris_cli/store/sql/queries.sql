@@ -56,18 +56,16 @@ UPDATE jobs SET status = 'running', parked = '', wake_at = 0, worker = v.column2
     epoch = v.column3, started_at = v.column4, seq = v.column5, head = v.column6
 FROM (VALUES :rows(6)) AS v WHERE jobs.no = v.column1
 
--- name: insert_job
+-- name: insert_jobs
 INSERT INTO jobs (id, agent, version, status, parked, priority, queue, run_at, wake_at, worker,
     epoch, seq, head, inbox_seq, inbox_done, parent, root, key, retry_of, created_at, started_at,
     finished_at, ended_seq)
-VALUES (:id, :agent, :version, :status, :parked, :priority, :queue, :run_at, :wake_at, :worker,
-    :epoch, :seq, :head, :inbox_seq, :inbox_done, :parent, :root, :key, :retry_of, :created_at,
-    :started_at, :finished_at, :ended_seq)
+VALUES :rows(23)
 ON CONFLICT (id) DO NOTHING
-RETURNING no
+RETURNING no, id
 
--- name: insert_label
-INSERT INTO job_labels (name, value, job_no) VALUES (:name, :value, :job_no)
+-- name: insert_labels
+INSERT INTO job_labels (name, value, job_no) VALUES :rows(3)
 
 -- name: claimable
 -- What a parked job waited for comes first, then what was delayed, then what is ready.
