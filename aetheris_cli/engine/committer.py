@@ -6,6 +6,7 @@ everything before it is covered too.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -39,6 +40,7 @@ class Committer:
         self._clock = clock
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._queue: list[Change] = []
         self._under_way: list[Change] = []
         self._scheduled = False
@@ -59,19 +61,16 @@ class Committer:
     def put(self, change: Change) -> None:
         """Queue a sealed change.
 
-        One that somebody waits for is sent at once while few do, else at the end of this turn
-        of the loop, with what the others have. Any other lingers for a few turns of the
-        loop, in which the agent mostly reaches its next intent: then one commit takes both.
+        One that somebody waits for is sent at the end of this turn of the loop, with what the
+        others have. Any other lingers for a few turns of the loop, in which the agent mostly
+        reaches its next intent: then one commit takes both.
         """
         self._queue.append(change)
         if self._scheduled or self._under_way:
             return
         if change.on_durable is not None:
-            if self._few:
-                self._flush()
-            else:
-                self._scheduled = True
-                self._loop.call_soon(self._flush)
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
         elif not self._lingering:
             self._lingering = _LINGER_TURNS
             self._loop.call_soon(self._linger)
@@ -112,13 +111,21 @@ class Committer:
         else:
             self._under_way = self._queue[:MAX_BATCH]
             del self._queue[:MAX_BATCH]
-        self._send()
+        self._send(here=self._few and self._waiters(self._under_way) == 1)
 
-    def _send(self) -> None:
-        self._store.commit(self._under_way, self._clock.now_ms(), self._reply)
+    @staticmethod
+    def _waiters(batch: list[Change]) -> int:
+        return sum(change.on_durable is not None for change in batch)
+
+    def _send(self, *, here: bool = False) -> None:
+        """Have the batch written; `here`, where it holds up nobody else, in this very thread."""
+        self._store.commit(self._under_way, self._clock.now_ms(), self._reply, here=here)
 
     def _reply(self, refused: list[Refused] | None, error: BaseException | None) -> None:
-        """Come back from the writing thread."""
+        """Come back from the thread that wrote."""
+        if threading.get_ident() == self._thread:
+            self._loop.call_soon(self._committed, refused, error)
+            return
         try:
             self._loop.call_soon_threadsafe(self._committed, refused, error)
         except RuntimeError:

@@ -67,8 +67,14 @@ class Store(Protocol):
         changes: Sequence[Change],
         now: int,
         reply: Callable[[list[Refused] | None, BaseException | None], None],
+        *,
+        here: bool = False,
     ) -> None:
-        """Write the changes whose guards hold; `reply` is called, on any thread, when durable."""
+        """Write the changes whose guards hold; `reply` is called, on any thread, when durable.
+
+        With `here` the caller's own thread may be held for it, where that is a matter of a
+        millisecond or two; then `reply` is called before this returns.
+        """
 
     async def submit(self, new: NewJob, now: int) -> tuple[JobRow, bool]:
         """Create a job, or find the one with the same key."""

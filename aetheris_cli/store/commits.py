@@ -26,11 +26,14 @@ def commit(changes: Sequence[Change], now: int) -> Op[list[Refused]]:
     groups: dict[int, list[Change]] = {}
     for change in changes:
         groups.setdefault(change.no, []).append(change)
-    yield Q("point")
+    several = len(groups) > 1
+    if several:
+        yield Q("point")
     try:
         yield from _apply(groups, now)
     except _GuardFailed:
-        yield Q("undo")
+        if several:  # one whose guard fails has changed nothing
+            yield Q("undo")
         refused = yield from _sift(groups)
         if groups:
             yield from _apply(groups, now)

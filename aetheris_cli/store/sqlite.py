@@ -8,6 +8,7 @@ so many small writes share one fsync, and one that fails takes nothing with it.
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
@@ -33,6 +34,11 @@ BUSY_MS: Final = 10_000
 _BATCH_OPS: Final = 512
 _CHUNK_VALUES: Final = 448
 """Values in one statement: past this the gain is gone and the statement cache suffers."""
+
+QUICK_S: Final = 0.002
+QUICK_ONES: Final = 16
+"""After so many quick transactions in a row the next is expected to be quick, too."""
+_BUSY_STEP_S: Final = 0.005
 
 _PRAGMAS: Final = {
     "journal_mode": "wal",
@@ -233,13 +239,22 @@ class Reader:
 
 
 class Writer:
-    """The writing thread: everything that waits goes into one transaction."""
+    """The writing thread: everything that waits goes into one transaction.
+
+    A transaction that is alone and expected to be quick may run in its caller's thread instead
+    (`put_here`): handing it over and back takes half as long as the transaction.
+    """
 
     def __init__(self, path: Path, turnstile: Turnstile) -> None:
         self._path = path
         self._turnstile = turnstile
         self._conn = connect(path)
+        self._conn.execute("PRAGMA busy_timeout = 0")  # `_begin` waits, and only where it may
         self._pid = os.getpid()
+        self._desk = threading.Lock()
+        """Held by the thread that uses the connection."""
+        self._quick = 0
+        """How many transactions in a row were quick."""
         self._failed: AetherisError | None = None
         self._queue: SimpleQueue[_Item | None] = SimpleQueue()
         self.commits = 0
@@ -248,13 +263,27 @@ class Writer:
 
     def put(self, item: _Item | None) -> None:
         """Queue an operation; None ends the thread after what came before it."""
+        self._refuse_fork()
+        self._queue.put(item)
+
+    def put_here(self, item: _Item) -> None:
+        """Run an operation in this thread if nothing is in its way; else queue it."""
+        self._refuse_fork()
+        if self._quick >= QUICK_ONES and self._queue.empty() and self._desk.acquire(blocking=False):
+            try:
+                if self._transact([item], wait=False):
+                    return
+            finally:
+                self._desk.release()
+        self._queue.put(item)
+
+    def _refuse_fork(self) -> None:
         if os.getpid() != self._pid:
             raise StoreUnavailable(
                 "this process was forked from one that has the store open",
                 why="a connection must not be carried over a fork",
                 fix="start tools with subprocess, not with os.fork",
             )
-        self._queue.put(item)
 
     def _serve(self) -> None:
         ending = False
@@ -270,35 +299,57 @@ class Writer:
                     break
                 item = self._queue.get()
             if batch:
-                self._transact(batch)
+                with self._desk:
+                    self._transact(batch, wait=True)
         self._conn.close()
         self._turnstile.close()
 
-    def _transact(self, batch: list[_Item]) -> None:
+    def _transact(self, batch: list[_Item], *, wait: bool) -> bool:
+        """Run a batch and answer it. False: it would have to wait, and nothing has been begun."""
         ran: list[_Item] = []
+        began = time.monotonic()
         try:
             if self._failed is not None:
                 raise self._failed
-            self._turnstile.enter()
+            if not self._turnstile.enter(wait=wait):
+                return False
             try:
-                self._inside(batch, ran)
+                self._inside(batch, ran, wait=wait)
             finally:
                 self._turnstile.leave()
         except AetherisError as error:
+            if not wait and not ran:
+                return False
             if not ran:
                 ran += [item for item in batch if item.taken.acquire(blocking=False)]
             for item in ran:
                 item.error = item.error or error
             if isinstance(error, StoreFailed):
                 self._failed = error
+        self._quick = self._quick + 1 if time.monotonic() - began < QUICK_S else 0
         for item in ran:
             item.reply(item)
+        return True
 
-    def _inside(self, batch: list[_Item], ran: list[_Item]) -> None:
+    def _begin(self, *, wait: bool) -> None:
+        """Take SQLite's own write lock. Past the turnstile only a foreign program can hold it."""
+        until = time.monotonic() + BUSY_MS / 1_000
+        while True:
+            try:
+                self._conn.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                busy = (error.sqlite_errorname or "").startswith("SQLITE_BUSY")
+                if not wait or not busy or time.monotonic() > until:
+                    raise
+                time.sleep(_BUSY_STEP_S)
+            else:
+                return
+
+    def _inside(self, batch: list[_Item], ran: list[_Item], *, wait: bool) -> None:
         """Run a batch in one transaction; again, with a savepoint for each, if one has failed."""
         conn = self._conn
         try:
-            conn.execute("BEGIN IMMEDIATE")
+            self._begin(wait=wait)
             try:
                 # Only now: until it begins, a caller may give up.
                 ran += [item for item in batch if item.taken.acquire(blocking=False)]
@@ -413,7 +464,15 @@ def _call(loop: asyncio.AbstractEventLoop, settle: Callable[[], None]) -> None:
 
 
 def push(
-    writer: Writer, make: MakeOp[Any], reply: Callable[[Any, BaseException | None], None]
+    writer: Writer,
+    make: MakeOp[Any],
+    reply: Callable[[Any, BaseException | None], None],
+    *,
+    here: bool,
 ) -> None:
-    """Queue an operation; `reply(answer, error)` is called on the writing thread."""
-    writer.put(_Item(make, lambda item: reply(item.answer, item.error)))
+    """Queue an operation; `reply(answer, error)` is called on the thread that runs it.
+
+    With `here` that may be this one, before `push` returns.
+    """
+    put = writer.put_here if here else writer.put
+    put(_Item(make, lambda item: reply(item.answer, item.error)))

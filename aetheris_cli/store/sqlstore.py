@@ -69,9 +69,14 @@ class SqlStore:
         changes: Sequence[Change],
         now: int,
         reply: Callable[[list[Refused] | None, BaseException | None], None],
+        *,
+        here: bool = False,
     ) -> None:
-        """Write the changes whose guards hold; `reply` is called on the writing thread."""
-        push(self._writer, lambda: commits.commit(changes, now), reply)
+        """Write the changes whose guards hold.
+
+        `reply` is called on the writing thread, or, with `here`, on this one, if that is quick.
+        """
+        push(self._writer, lambda: commits.commit(changes, now), reply, here=here)
 
     async def _write(self, make: MakeOp[Any]) -> Any:  # noqa: ANN401
         return await ask(self._writer, make, patience_s=PATIENCE_S)

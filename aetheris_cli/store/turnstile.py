@@ -19,13 +19,18 @@ class Turnstile:
         self._queue = os.open(folder / "queue.lock", flags, 0o600)
         self._write = os.open(folder / "write.lock", flags, 0o600)
 
-    def enter(self) -> None:
-        """Wait for the turn."""
-        fcntl.flock(self._queue, fcntl.LOCK_EX)
+    def enter(self, *, wait: bool = True) -> bool:
+        """Wait for the turn; without `wait`, say False when another has it or waits for it."""
+        how = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
         try:
-            fcntl.flock(self._write, fcntl.LOCK_EX)
-        finally:
-            fcntl.flock(self._queue, fcntl.LOCK_UN)
+            fcntl.flock(self._queue, how)
+            try:
+                fcntl.flock(self._write, how)
+            finally:
+                fcntl.flock(self._queue, fcntl.LOCK_UN)
+        except BlockingIOError:
+            return False
+        return True
 
     def leave(self) -> None:
         """Let the next one in."""
