@@ -421,8 +421,8 @@ class Run:
         self.loop.call_soon(self._wake, wait)
 
     def _wake(self, wait: Wait) -> None:
-        if self.over or self.waits.get(wait.step) is not wait:
-            return
+        if self.over or self.journal.ending or self.waits.get(wait.step) is not wait:
+            return  # if the job does not end or park after all, `_unparked` looks again
         if self.now() < wait.until:
             self.wait_until(wait)
             return
@@ -463,7 +463,17 @@ class Run:
         failpoints.hit("park.before_commit")
         waiting = bool(steps) and reason is not ParkedReason.DIVERGED
         # What arrives may be what it waits for: then it looks again.
-        self._last(change, "park.after_commit", overtaken=self.check_soon if waiting else None)
+        self._last(change, "park.after_commit", overtaken=self._unparked if waiting else None)
+
+    def _unparked(self) -> None:
+        """Go on: what has arrived came before the park. Times that ended meanwhile count now."""
+        now = self.now()
+        for wait in self.waits.values():
+            if 0 < wait.until <= now:
+                self.look_again(wait)
+        if 0 < self._deadline <= now:
+            self.loop.call_soon(self.expire)
+        self.check_soon()
 
     def _release(self) -> None:
         wish = self.journal.paused_by

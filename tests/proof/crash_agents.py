@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from aetheris import CallInfo, DidNotHappen, Happened, Retry, agent, current_call, tool
+from aetheris import CallInfo, DidNotHappen, Happened, Retry, TimedOut, agent, current_call, tool
 from aetheris_cli.testing.witness import happened, send
 
 URL = os.environ["WITNESS"]
@@ -146,3 +146,31 @@ async def deadly(ctx, message):
     await ctx.call(look, item=message)
     await ctx.checkpoint()  # else its result is recorded, as progress, by any of the attempts
     await ctx.call(kill_the_worker)
+
+
+@agent("hurried")
+async def hurried(ctx, message):
+    gate, limit = message.split()
+    _, decision = await ctx.gather(
+        lambda: ctx.call(hold, gate=gate), lambda: ctx.approval("now?", expires=limit)
+    )
+    return "approved" if decision.approved else "denied"
+
+
+@agent("listening")
+async def listening(ctx, message):
+    gate, limit = message.split()
+
+    async def listen():
+        try:
+            return await ctx.wait_signal("go", timeout=limit)
+        except TimedOut:
+            return "timed out"
+
+    return (await ctx.gather(lambda: ctx.call(hold, gate=gate), listen))[1]
+
+
+@agent("limited", timeout="4s")
+async def limited(ctx, message):
+    gate, _ = message.split()
+    await ctx.gather(lambda: ctx.call(hold, gate=gate), lambda: ctx.wait_signal("go"))

@@ -41,6 +41,9 @@ class World:
             "deadly",
             "by_program",
             "keyed",
+            "hurried",
+            "listening",
+            "limited",
         ]
         agents = [
             f'  - {{id: {name}, type: python, entrypoint: "crash_agents:{name}"}}' for name in names
