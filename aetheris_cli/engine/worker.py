@@ -268,18 +268,18 @@ class Worker:
             return False
         now = self.clock.now_ms()
         rung, self._rings = self._rings, False
+        agents = self.settings.agents or frozenset(self.registry.agents())
         if not rung:
-            due = await self.store.due()
+            due = await self.store.due(agents)
             if due == 0 or due > now:
                 if due:
                     self._wake_after(min((due - now) / 1_000, 3_600.0))
                 return False
-        agents = self.settings.agents or frozenset(self.registry.agents())
         claimed = await self.store.claim(self.worker_id, free, now, agents, self.settings.root)
         for one in claimed:
             self.start(one)
         if not claimed and not rung:
-            # What is due belongs to others, and may hide a later time of ours.
+            # Another worker was faster, or it is outside of our root, and may hide a later time.
             self._wake_after(_FOREIGN_S)
         return bool(claimed) or rung
 

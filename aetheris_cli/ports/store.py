@@ -83,7 +83,7 @@ class Store(Protocol):
         """Create a job that `worker` owns from the start, if its lease is still good."""
 
     async def claim(
-        self, worker: str, limit: int, now: int, agents: frozenset[str] | None, root: str = ""
+        self, worker: str, limit: int, now: int, agents: frozenset[str], root: str = ""
     ) -> list[Claimed]:
         """Give ready jobs to a worker; with `root` only that job and its children."""
 
@@ -140,8 +140,8 @@ class Store(Protocol):
     async def workers(self, *, all_of_them: bool = False) -> list[WorkerRow]:
         """Give the workers that hold a lease, or also the former ones."""
 
-    async def due(self) -> int:
-        """Give the earliest time at which a queued or parked job can be claimed; 0: none."""
+    async def due(self, agents: frozenset[str]) -> int:
+        """Give when the next job of these agents can be claimed; 0: there is none."""
 
     async def counts(self) -> dict[str, int]:
         """Count the jobs of each status."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from aetheris_cli.domain import chain, wishes
+from aetheris_cli.domain import chain, codec, wishes
 from aetheris_cli.domain import events as ev
 from aetheris_cli.domain.changes import Delivery
 from aetheris_cli.domain.errors import Bug, Conflict, NotFound
@@ -102,24 +102,48 @@ def _own(rows: Sequence[JobRow], worker: str, now: int) -> Op[None]:
     )
 
 
+def due(agents: frozenset[str]) -> Op[int]:
+    """Give the earliest time at which a job of these agents can be claimed; 0: none waits."""
+    times = [at for _, at in (yield from _due_of(agents))]
+    return min(times, default=0)
+
+
+def _due_of(agents: frozenset[str]) -> Op[list[tuple[str, int]]]:
+    """Give the agents that have jobs to be claimed, now (1) or at a time."""
+    if not agents:
+        return []
+    found = []
+    for agent, ready, *times in (yield Find("due_of_agents", [(one,) for one in sorted(agents)])):
+        known = [1] if ready else [at for at in times if at is not None]
+        if known:
+            found.append((agent, min(known)))
+    return found
+
+
 def claim(
-    worker: str, limit: int, now: int, agents: frozenset[str] | None, root: str = ""
+    worker: str, limit: int, now: int, agents: frozenset[str], root: str = ""
 ) -> Op[list[Claimed]]:
     """Give `worker` up to `limit` jobs that are ready, the most urgent first.
 
-    `agents`: what the worker can run (None: anything). `root`: only this job and
-    its children.
+    `agents`: what the worker can run; jobs of others, however many, are not looked at. `root`:
+    only this job and its children.
     """
     if not (yield from is_alive(worker)):
         return []
+    rows: list[JobRow] = []
     if root:
-        found = yield Q("claimable_of_root", {"root": root, "now": now, "limit": limit})
+        names = codec.canonical(sorted(agents)).decode()
+        found = yield Q(
+            "claimable_of_root", {"root": root, "agents": names, "now": now, "limit": limit}
+        )
+        rows = [as_job(row) for row in found]
     else:
-        found = yield Q("claimable", {"now": now, "limit": 4 * limit})
-    rows = [
-        row for row in map(as_job, found) if agents is None or row.agent in agents
-    ]  # fmt: skip
-    rows = rows[:limit]
+        for agent, at in (yield from _due_of(agents)):
+            if at <= now:
+                found = yield Q("claimable", {"agent": agent, "now": now, "limit": limit})
+                rows += map(as_job, found)
+        rows.sort(key=_urgency)
+        del rows[limit:]
     if not rows:
         return []
     yield from _own(rows, worker, now)
@@ -127,6 +151,15 @@ def claim(
     for no, _, body in (yield Find("events_of_many", [(row.no,) for row in rows])):
         histories[no].append((yield from _whole_event(body)))
     return [Claimed(row, histories[row.no]) for row in rows]
+
+
+def _urgency(row: JobRow) -> tuple[int, int, int]:
+    """Order what can be claimed: what has waited parked, then delayed, then by priority and age."""
+    if row.status is JobState.PARKED:
+        return 0, row.wake_at, row.no
+    if row.run_at:
+        return 1, row.run_at, row.no
+    return 2, -row.priority, row.no
 
 
 def put_question(no: int, question: Question) -> Op[None]:

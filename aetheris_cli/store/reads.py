@@ -114,15 +114,6 @@ def all_facts(wanted: Filter) -> Op[list[Facts]]:
     return found
 
 
-def due() -> Op[int]:
-    """Give the earliest time at which a job can be claimed; 0: none waits."""
-    if (yield Q("any_ready"))[0][0]:
-        return 1
-    parked = (yield Q("next_due"))[0][0]
-    queued = (yield Q("next_delayed"))[0][0]
-    return min((at for at in (parked, queued) if at is not None), default=0)
-
-
 def counts() -> Op[dict[str, int]]:
     """Count the jobs of each status."""
     return dict((yield Q("count_by_status")))

@@ -97,7 +97,7 @@ class SqlStore:
         return found
 
     async def claim(
-        self, worker: str, limit: int, now: int, agents: frozenset[str] | None, root: str = ""
+        self, worker: str, limit: int, now: int, agents: frozenset[str], root: str = ""
     ) -> list[Claimed]:
         """Give ready jobs to a worker; with `root` only that job and its children."""
         claimed: list[Claimed] = await self._write(
@@ -215,9 +215,9 @@ class SqlStore:
         found: list[WorkerRow] = await self._read(make)
         return found
 
-    async def due(self) -> int:
-        """Give when the next job can be claimed; 0: none waits for a time."""
-        return int(await self._read(reads.due))
+    async def due(self, agents: frozenset[str]) -> int:
+        """Give when the next job of these agents can be claimed; 0: there is none."""
+        return int(await self._read(lambda: jobs.due(agents)))
 
     async def counts(self) -> dict[str, int]:
         """Count the jobs of each status."""

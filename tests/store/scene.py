@@ -13,6 +13,7 @@ from aetheris_cli.ports.store import Claimed, Refused
 from aetheris_cli.store.sqlstore import SqlStore
 
 NOW = 1_000
+AGENTS = frozenset({"a", "b"})
 Play = Callable[[SqlStore], Coroutine[Any, Any, None]]
 
 
@@ -41,7 +42,7 @@ async def submit(store: SqlStore, name: str) -> None:
 
 
 async def claim(store: SqlStore, name: str) -> list[Claimed]:
-    return await store.claim(name, 9, NOW, None)
+    return await store.claim(name, 9, NOW, AGENTS)
 
 
 def tip(claimed: Claimed) -> Tip:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from scene import NOW, claim, commit, play, submit, tip, whole, worker
+from scene import AGENTS, NOW, claim, commit, play, submit, tip, whole, worker
 
 from aetheris_cli.domain import changes, wishes
 from aetheris_cli.domain import events as ev
@@ -106,6 +106,30 @@ def test_a_worker_without_a_lease_starts_nothing(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+def test_jobs_of_agents_that_it_does_not_have_are_not_in_a_workers_way(tmp_path: Path) -> None:
+    async def scene(store: SqlStore) -> None:
+        await worker(store, "w1")
+        mine, others = frozenset({"a"}), frozenset({"b"})
+        for n in range(40):
+            event = ev.JobSubmitted(agent="b", root=f"job_b{n}", priority=9, run_at=n % 2)
+            await store.submit(NewJob(f"job_b{n}", event), NOW)
+        assert (await store.due(mine), await store.due(others)) == (0, 1)
+        await store.submit(new("late", run_at=NOW + 10), NOW)
+        assert await store.due(mine) == NOW + 10
+        await store.submit(new("a"), NOW)
+        assert await store.due(mine) == 1
+        (one,) = await store.claim("w1", 1, NOW, mine)
+        assert one.row.id == "job_a"
+        assert await store.claim("w1", 1, NOW, mine) == []
+        # Of several agents, the most urgent job of any.
+        await store.submit(new("c", priority=10), NOW)
+        found = await store.claim("w1", 22, NOW, mine | others)
+        assert [row.id for row, _ in found[-2:]] == ["job_c", "job_b0"]
+        assert [row.run_at for row, _ in found[:20]] == [1] * 20
+
+    play(tmp_path, scene)
+
+
 def test_the_same_key_starts_one_job(tmp_path: Path) -> None:
     async def scene(store: SqlStore) -> None:
         await worker(store, "w1")
@@ -126,7 +150,7 @@ def test_jobs_are_claimed_by_urgency_and_then_by_age(tmp_path: Path) -> None:
             await store.submit(new(name, priority=priority), NOW)
         order = []
         for _ in range(4):
-            (one,) = await store.claim("w1", 1, NOW, None)
+            (one,) = await store.claim("w1", 1, NOW, AGENTS)
             order.append(one.row.id[-1])
         assert order == ["b", "d", "a", "c"]
 
@@ -137,9 +161,9 @@ def test_a_delayed_job_is_due_at_its_time_and_not_before(tmp_path: Path) -> None
     async def scene(store: SqlStore) -> None:
         await worker(store, "w1")
         await store.submit(new("a", run_at=NOW + 10), NOW)
-        assert await store.due() == NOW + 10
-        assert await store.claim("w1", 1, NOW + 9, None) == []
-        (one,) = await store.claim("w1", 1, NOW + 10, None)
+        assert await store.due(AGENTS) == NOW + 10
+        assert await store.claim("w1", 1, NOW + 9, AGENTS) == []
+        (one,) = await store.claim("w1", 1, NOW + 10, AGENTS)
         assert one.row.id == "job_a"
         await agrees(store, "job_a")
 
@@ -153,7 +177,7 @@ def test_a_root_claims_itself_and_its_children_alone(tmp_path: Path) -> None:
         await store.submit(new("b"), NOW)
         child = NewJob("job_c", ev.JobSubmitted(agent="a", root="job_b", parent="job_b.1"))
         await store.submit(child, NOW)
-        found = await store.claim("w1", 9, NOW, None, root="job_b")
+        found = await store.claim("w1", 9, NOW, AGENTS, root="job_b")
         assert sorted(one.row.id for one in found) == ["job_b", "job_c"]
         assert [one.row.id for one in await claim(store, "w1")] == ["job_a"]
 

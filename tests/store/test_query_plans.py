@@ -77,9 +77,7 @@ def test_the_plan_of(connection: Any, name: str) -> None:
     [
         ("claimable", ["jobs_wake", "jobs_delayed", "jobs_ready"]),
         ("claimable_of_root", ["sqlite_autoindex_jobs_1", "jobs_root"]),
-        ("next_due", ["jobs_wake"]),
-        ("next_delayed", ["jobs_delayed"]),
-        ("any_ready", ["jobs_ready"]),
+        ("due_of_agents", ["jobs_ready", "jobs_wake", "jobs_delayed"]),
         ("unread_of_worker", ["jobs_unread"]),
         ("jobs_of_worker", ["jobs_worker"]),
         ("children_of", ["jobs_parent"]),
@@ -92,7 +90,7 @@ def test_the_plan_of(connection: Any, name: str) -> None:
 def test_a_query_that_is_asked_often_uses_the_index_made_for_it(
     connection: Any, name: str, indexes: list[str]
 ) -> None:
-    used = re.findall(r"INDEX (\w+)", " ".join(plan(connection, name)))
+    used = re.findall(r"INDEX ([a-z]\w+)", " ".join(plan(connection, name)))
     assert used == indexes
 
 

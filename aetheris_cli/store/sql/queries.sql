@@ -67,34 +67,38 @@ RETURNING no, id
 -- name: insert_labels
 INSERT INTO job_labels (name, value, job_no) VALUES :rows(3)
 
--- name: claimable
--- What a parked job waited for comes first, then what was delayed, then what is ready.
+-- name: due_of_agents
+-- For each agent: whether a job of it is ready, and when the next one wakes or may begin.
 -- The indexes are named because the planner, which knows no numbers, prefers that of the status.
+SELECT v.column1 AS agent,
+    EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_ready
+        WHERE agent = v.column1 AND status = 'queued' AND run_at = 0) AS ready,
+    (SELECT min(wake_at) FROM jobs INDEXED BY jobs_wake
+        WHERE agent = v.column1 AND status = 'parked' AND wake_at > 0) AS wakes_at,
+    (SELECT min(run_at) FROM jobs INDEXED BY jobs_delayed
+        WHERE agent = v.column1 AND status = 'queued' AND run_at > 0) AS begins_at
+FROM (VALUES :rows(1)) AS v
+
+-- name: claimable
 SELECT * FROM (SELECT * FROM jobs INDEXED BY jobs_wake
-    WHERE status = 'parked' AND wake_at > 0 AND wake_at <= :now
+    WHERE agent = :agent AND status = 'parked' AND wake_at > 0 AND wake_at <= :now
     ORDER BY wake_at LIMIT :limit)
 UNION ALL SELECT * FROM (SELECT * FROM jobs INDEXED BY jobs_delayed
-    WHERE status = 'queued' AND run_at > 0 AND run_at <= :now ORDER BY run_at LIMIT :limit)
+    WHERE agent = :agent AND status = 'queued' AND run_at > 0 AND run_at <= :now
+    ORDER BY run_at LIMIT :limit)
 UNION ALL SELECT * FROM (SELECT * FROM jobs INDEXED BY jobs_ready
-    WHERE status = 'queued' AND run_at = 0
+    WHERE agent = :agent AND status = 'queued' AND run_at = 0
     ORDER BY priority DESC, no LIMIT :limit)
 
 -- name: claimable_of_root
-SELECT * FROM jobs WHERE id = :root AND (status = 'queued' AND run_at <= :now
+SELECT * FROM jobs WHERE id = :root AND agent IN (SELECT value FROM json_each(:agents))
+    AND (status = 'queued' AND run_at <= :now
     OR status = 'parked' AND wake_at > 0 AND wake_at <= :now)
 UNION ALL SELECT * FROM jobs WHERE root = :root AND root <> id
+    AND agent IN (SELECT value FROM json_each(:agents))
     AND (status = 'queued' AND run_at <= :now
     OR status = 'parked' AND wake_at > 0 AND wake_at <= :now)
 LIMIT :limit
-
--- name: next_due
-SELECT min(wake_at) AS at FROM jobs INDEXED BY jobs_wake WHERE status = 'parked' AND wake_at > 0
-
--- name: any_ready
-SELECT EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_ready WHERE status = 'queued' AND run_at = 0) AS ready
-
--- name: next_delayed
-SELECT min(run_at) AS at FROM jobs INDEXED BY jobs_delayed WHERE status = 'queued' AND run_at > 0
 
 -- name: jobs_of_worker
 SELECT * FROM jobs WHERE worker = :worker AND worker <> ''

@@ -38,10 +38,10 @@ CREATE TABLE jobs (
 );
 -- One index for each question that is asked often; each holds only the rows it is about.
 CREATE UNIQUE INDEX jobs_key ON jobs (key) WHERE key <> '';
-CREATE INDEX jobs_ready ON jobs (priority DESC, no) WHERE status = 'queued' AND run_at = 0;
-CREATE INDEX jobs_delayed ON jobs (run_at) WHERE status = 'queued' AND run_at > 0;
+CREATE INDEX jobs_ready ON jobs (agent, priority DESC, no) WHERE status = 'queued' AND run_at = 0;
+CREATE INDEX jobs_delayed ON jobs (agent, run_at) WHERE status = 'queued' AND run_at > 0;
 CREATE INDEX jobs_root ON jobs (root) WHERE root <> id;
-CREATE INDEX jobs_wake ON jobs (wake_at) WHERE status = 'parked' AND wake_at > 0;
+CREATE INDEX jobs_wake ON jobs (agent, wake_at) WHERE status = 'parked' AND wake_at > 0;
 CREATE INDEX jobs_worker ON jobs (worker) WHERE worker <> '';
 CREATE INDEX jobs_unread ON jobs (worker) WHERE worker <> '' AND inbox_seq > inbox_done;
 CREATE INDEX jobs_status ON jobs (status, no);
