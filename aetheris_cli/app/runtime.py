@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Coroutine, Iterable, Mapping
+from concurrent.futures import CancelledError
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -171,11 +172,20 @@ class Runtime:
         return self._session
 
     def ask(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Run a coroutine on the runtime's loop and wait for it."""
+        """Run a coroutine on the runtime's loop and wait for it.
+
+        Raises what has stopped the runtime's worker, if that has stopped.
+        """
         if self._loop is None or not (self._thread and self._thread.is_alive()):
             work.close()
-            raise UsageError("the runtime is closed")
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+            raise self._error or UsageError("the runtime is closed")
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        except CancelledError:
+            self._thread.join(_START_S)
+            if self._error is None:
+                raise
+            raise self._error from None
 
     def submit(
         self,

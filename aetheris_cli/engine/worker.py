@@ -21,6 +21,7 @@ from aetheris_cli.engine.deadlines import Deadlines
 from aetheris_cli.engine.perform import perform
 from aetheris_cli.engine.run import Run
 from aetheris_cli.engine.threads import Threads
+from aetheris_cli.engine.uncaught import caught
 from aetheris_cli.ports import failpoints
 from aetheris_cli.ports.clock import Clock
 from aetheris_cli.ports.code import Registry
@@ -162,6 +163,10 @@ class Worker:
     async def serve(self) -> None:
         """Claim and run jobs until `stop`. Raises what made it impossible to go on."""
         loop = asyncio.get_running_loop()
+        with caught(loop, self.failed):
+            await self._serve(loop)
+
+    async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.add_reader(self._presence.fileno(), self._rung)
         helpers = [loop.create_task(self._beat()), loop.create_task(self._watch())]
         for helper in helpers:
