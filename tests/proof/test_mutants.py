@@ -51,7 +51,7 @@ MUTANTS = {
         "store/sql/queries.sql",
         "AND jobs.epoch = v.column3",
         "AND jobs.epoch >= v.column3",
-        "tests/store/test_fence.py::test_the_epoch_is_compared_even_when_all_else_fits",
+        "tests/store/contract/test_fence.py::test_the_epoch_is_compared_even_when_all_else_fits",
     ),
     "the fence stands outside of the commit": Mutant(
         "store/commits.py",
@@ -60,13 +60,13 @@ MUTANTS = {
 """,
         """    yield Many("head_jobs", fences)
 """,
-        "tests/store/test_fence.py::test_a_worker_that_lost_its_lease_writes_nothing",
+        "tests/store/contract/test_fence.py::test_a_worker_that_lost_its_lease_writes_nothing",
     ),
     "a failed change does not take the later ones with it": Mutant(
         "store/commits.py",
         "                bad, stale = good[at:], True\n",
         "                bad, stale = [good.pop(at)], True\n                good.append(bad[0])\n",
-        "tests/store/test_fence.py"
+        "tests/store/contract/test_fence.py"
         "::test_a_refused_change_takes_down_the_later_ones_of_its_job_and_no_other",
     ),
 }

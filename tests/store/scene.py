@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 from aetheris_cli.domain import events as ev
@@ -14,18 +13,25 @@ from aetheris_cli.store.sqlstore import SqlStore
 
 NOW = 1_000
 AGENTS = frozenset({"a", "b"})
-Play = Callable[[SqlStore], Coroutine[Any, Any, None]]
+Scene = Callable[[SqlStore], Coroutine[Any, Any, None]]
+Play = Callable[[Scene], None]
+"""Plays a scene on a fresh, open store."""
 
 
-def play(path: Path, scene: Play) -> None:
-    async def inside() -> None:
-        store = SqlStore.open(f"sqlite:///{path / 'jobs.db'}", create=True)
-        try:
-            await scene(store)
-        finally:
-            await store.close()
+def player(url: str) -> Play:
+    """Give what plays scenes on the store at `url`."""
 
-    asyncio.run(inside())
+    def play(scene: Scene) -> None:
+        async def inside() -> None:
+            store = SqlStore.open(url, create=True)
+            try:
+                await scene(store)
+            finally:
+                await store.close()
+
+        asyncio.run(inside())
+
+    return play
 
 
 async def worker(store: SqlStore, name: str) -> None:

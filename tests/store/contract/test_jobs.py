@@ -1,9 +1,7 @@
 """Submitting, claiming, and what jobs of one family do to each other."""
 
-from pathlib import Path
-
 import pytest
-from scene import AGENTS, NOW, claim, commit, play, submit, tip, whole, worker
+from scene import AGENTS, NOW, Play, claim, commit, submit, tip, whole, worker
 
 from aetheris_cli.domain import changes, wishes
 from aetheris_cli.domain import events as ev
@@ -28,7 +26,7 @@ async def agrees(store: SqlStore, job: str) -> None:
 
 @pytest.mark.parametrize("child_first", [True, False])
 def test_a_child_that_ends_in_the_commit_in_which_its_parent_parks_wakes_it(
-    tmp_path: Path, *, child_first: bool
+    play: Play, *, child_first: bool
 ) -> None:
     async def scene(store: SqlStore) -> None:
         await worker(store, "w1")
@@ -54,10 +52,10 @@ def test_a_child_that_ends_in_the_commit_in_which_its_parent_parks_wakes_it(
         await agrees(store, "job_p")
         await agrees(store, "job_c")
 
-    play(tmp_path, scene)
+    play(scene)
 
 
-def test_a_read_inbox_without_events_of_its_own_is_written(tmp_path: Path) -> None:
+def test_a_read_inbox_without_events_of_its_own_is_written(play: Play) -> None:
     async def scene(store: SqlStore) -> None:
         await worker(store, "w1")
         await submit(store, "a")
@@ -70,14 +68,14 @@ def test_a_read_inbox_without_events_of_its_own_is_written(tmp_path: Path) -> No
         assert (row.inbox_done, row.seq) == (1, mine.row.seq)
         await agrees(store, row.id)
 
-    play(tmp_path, scene)
+    play(scene)
 
 
 def new(name: str, **fields: object) -> NewJob:
     return NewJob(f"job_{name}", ev.JobSubmitted(agent="a", root=f"job_{name}", **fields))
 
 
-def test_a_job_that_starts_at_once_is_owned_by_its_own_insert(tmp_path: Path) -> None:
+def test_a_job_that_starts_at_once_is_owned_by_its_own_insert(play: Play) -> None:
     async def scene(store: SqlStore) -> None:
         await worker(store, "w1")
         found = await store.start(new("a"), NOW, "w1")
@@ -92,10 +90,10 @@ def test_a_job_that_starts_at_once_is_owned_by_its_own_insert(tmp_path: Path) ->
         assert again.row.epoch > found.row.epoch
         await agrees(store, "job_a")
 
-    play(tmp_path, scene)
+    play(scene)
 
 
-def test_a_worker_without_a_lease_starts_nothing(tmp_path: Path) -> None:
+def test_a_worker_without_a_lease_starts_nothing(play: Play) -> None:
     async def scene(store: SqlStore) -> None:
         await worker(store, "w1")
         await store.end_worker("w1", WorkerState.DEAD, NOW)
@@ -103,10 +101,10 @@ def test_a_worker_without_a_lease_starts_nothing(tmp_path: Path) -> None:
         assert (found.created, found.row.status, found.events) == (True, "queued", [])
         await agrees(store, "job_a")
 
-    play(tmp_path, scene)
+    play(scene)
 
 
-def test_jobs_of_agents_that_it_does_not_have_are_not_in_a_workers_way(tmp_path: Path) -> None:
+def test_jobs_of_agents_that_it_does_not_have_are_not_in_a_workers_way(play: Play) -> None:
     async def scene(store: SqlStore) -> None:
         await worker(store, "w1")
         mine, others = frozenset({"a"}), frozenset({"b"})
@@ -127,10 +125,10 @@ def test_jobs_of_agents_that_it_does_not_have_are_not_in_a_workers_way(tmp_path:
         assert [row.id for row, _ in found[-2:]] == ["job_c", "job_b0"]
         assert [row.run_at for row, _ in found[:20]] == [1] * 20
 
-    play(tmp_path, scene)
+    play(scene)
 
 
-def test_the_same_key_starts_one_job(tmp_path: Path) -> None:
+def test_the_same_key_starts_one_job(play: Play) -> None:
     async def scene(store: SqlStore) -> None:
         await worker(store, "w1")
         first = await store.start(new("a", key="k"), NOW, "w1")
@@ -140,10 +138,10 @@ def test_the_same_key_starts_one_job(tmp_path: Path) -> None:
             await store.submit(new("c", key="k", message="another"), NOW)
         assert await store.counts() == {"running": 1}
 
-    play(tmp_path, scene)
+    play(scene)
 
 
-def test_jobs_are_claimed_by_urgency_and_then_by_age(tmp_path: Path) -> None:
+def test_jobs_are_claimed_by_urgency_and_then_by_age(play: Play) -> None:
     async def scene(store: SqlStore) -> None:
         await worker(store, "w1")
         for name, priority in (("a", 0), ("b", 5), ("c", 0), ("d", 5)):
@@ -154,10 +152,10 @@ def test_jobs_are_claimed_by_urgency_and_then_by_age(tmp_path: Path) -> None:
             order.append(one.row.id[-1])
         assert order == ["b", "d", "a", "c"]
 
-    play(tmp_path, scene)
+    play(scene)
 
 
-def test_a_delayed_job_is_due_at_its_time_and_not_before(tmp_path: Path) -> None:
+def test_a_delayed_job_is_due_at_its_time_and_not_before(play: Play) -> None:
     async def scene(store: SqlStore) -> None:
         await worker(store, "w1")
         await store.submit(new("a", run_at=NOW + 10), NOW)
@@ -167,10 +165,10 @@ def test_a_delayed_job_is_due_at_its_time_and_not_before(tmp_path: Path) -> None
         assert one.row.id == "job_a"
         await agrees(store, "job_a")
 
-    play(tmp_path, scene)
+    play(scene)
 
 
-def test_a_root_claims_itself_and_its_children_alone(tmp_path: Path) -> None:
+def test_a_root_claims_itself_and_its_children_alone(play: Play) -> None:
     async def scene(store: SqlStore) -> None:
         await worker(store, "w1")
         await store.submit(new("a"), NOW)
@@ -181,4 +179,4 @@ def test_a_root_claims_itself_and_its_children_alone(tmp_path: Path) -> None:
         assert sorted(one.row.id for one in found) == ["job_b", "job_c"]
         assert [one.row.id for one in await claim(store, "w1")] == ["job_a"]
 
-    play(tmp_path, scene)
+    play(scene)

@@ -1,9 +1,7 @@
 """The fence of a commit: what a worker writes of a job that is no longer as it believes."""
 
-from pathlib import Path
-
 import pytest
-from scene import NOW, claim, commit, log, play, submit, texts, tip, whole, worker
+from scene import NOW, Play, claim, commit, log, submit, texts, tip, whole, worker
 
 from aetheris_cli.domain import changes, wishes
 from aetheris_cli.domain import events as ev
@@ -11,7 +9,7 @@ from aetheris_cli.domain.states import WorkerState
 from aetheris_cli.store.sqlstore import SqlStore
 
 
-def test_what_its_owner_writes_is_kept_and_chained(tmp_path: Path) -> None:
+def test_what_its_owner_writes_is_kept_and_chained(play: Play) -> None:
     async def scene(store: SqlStore) -> None:
         await worker(store, "w1")
         await submit(store, "a")
@@ -21,10 +19,10 @@ def test_what_its_owner_writes_is_kept_and_chained(tmp_path: Path) -> None:
         assert await texts(store, mine.row.no) == ["one", "two"]
         await whole(store, mine)
 
-    play(tmp_path, scene)
+    play(scene)
 
 
-def test_a_worker_that_lost_its_lease_writes_nothing(tmp_path: Path) -> None:
+def test_a_worker_that_lost_its_lease_writes_nothing(play: Play) -> None:
     async def scene(store: SqlStore) -> None:
         await worker(store, "w1")
         await worker(store, "w2")
@@ -39,11 +37,11 @@ def test_a_worker_that_lost_its_lease_writes_nothing(tmp_path: Path) -> None:
         assert await texts(store, old.row.no) == []
         await whole(store, new)
 
-    play(tmp_path, scene)
+    play(scene)
 
 
 @pytest.mark.parametrize("shift", [-1, 1])
-def test_the_epoch_is_compared_even_when_all_else_fits(tmp_path: Path, shift: int) -> None:
+def test_the_epoch_is_compared_even_when_all_else_fits(play: Play, shift: int) -> None:
     async def scene(store: SqlStore) -> None:
         await worker(store, "w1")
         await submit(store, "a")
@@ -54,11 +52,11 @@ def test_the_epoch_is_compared_even_when_all_else_fits(tmp_path: Path, shift: in
         assert not refused.stale
         assert await texts(store, mine.row.no) == []
 
-    play(tmp_path, scene)
+    play(scene)
 
 
 def test_a_refused_change_takes_down_the_later_ones_of_its_job_and_no_other(
-    tmp_path: Path,
+    play: Play,
 ) -> None:
     async def scene(store: SqlStore) -> None:
         await worker(store, "w1")
@@ -77,10 +75,10 @@ def test_a_refused_change_takes_down_the_later_ones_of_its_job_and_no_other(
         await whole(store, first)
         await whole(store, second)
 
-    play(tmp_path, scene)
+    play(scene)
 
 
-def test_no_intent_is_written_after_an_acknowledged_wish(tmp_path: Path) -> None:
+def test_no_intent_is_written_after_an_acknowledged_wish(play: Play) -> None:
     async def scene(store: SqlStore) -> None:
         await worker(store, "w1")
         await submit(store, "a")
@@ -93,10 +91,10 @@ def test_no_intent_is_written_after_an_acknowledged_wish(tmp_path: Path) -> None
         # A result guards on the epoch alone: what was received is never dropped.
         assert await commit(store, tip(mine).seal(log("a result"))) == []
 
-    play(tmp_path, scene)
+    play(scene)
 
 
-def test_a_decision_is_taken_once_whoever_owns_the_job(tmp_path: Path) -> None:
+def test_a_decision_is_taken_once_whoever_owns_the_job(play: Play) -> None:
     async def scene(store: SqlStore) -> None:
         await worker(store, "w1")
         await submit(store, "a")
@@ -106,4 +104,4 @@ def test_a_decision_is_taken_once_whoever_owns_the_job(tmp_path: Path) -> None:
         assert (first.new, again.new) == (True, False)
         assert again.first.actor == "me"
 
-    play(tmp_path, scene)
+    play(scene)

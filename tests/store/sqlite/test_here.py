@@ -2,10 +2,9 @@
 
 import asyncio
 import threading
-from pathlib import Path
 
 import pytest
-from scene import NOW, claim, commit, log, play, submit, texts, tip, whole, worker
+from scene import NOW, Play, claim, commit, log, submit, texts, tip, whole, worker
 
 from aetheris_cli.domain.changes import Change, Tip
 from aetheris_cli.ports.store import Claimed, Refused
@@ -57,7 +56,7 @@ def put(store: SqlStore, change: Change) -> Told:
     return told
 
 
-def test_it_is_durable_when_it_returns(tmp_path: Path) -> None:
+def test_it_is_durable_when_it_returns(play: Play) -> None:
     async def scene(store: SqlStore) -> None:
         mine, at = await warmed_up(store)
         told = put(store, at.seal(log("here")))
@@ -69,10 +68,10 @@ def test_it_is_durable_when_it_returns(tmp_path: Path) -> None:
         assert found == (1,)
         await whole(store, mine)
 
-    play(tmp_path, scene)
+    play(scene)
 
 
-def test_a_fence_that_does_not_hold_refuses_here_as_there(tmp_path: Path) -> None:
+def test_a_fence_that_does_not_hold_refuses_here_as_there(play: Play) -> None:
     async def scene(store: SqlStore) -> None:
         mine, at = await warmed_up(store)
         at.epoch += 1
@@ -83,10 +82,10 @@ def test_a_fence_that_does_not_hold_refuses_here_as_there(tmp_path: Path) -> Non
         assert "late" not in await texts(store, mine.row.no)
         await whole(store, mine)
 
-    play(tmp_path, scene)
+    play(scene)
 
 
-def test_it_does_not_wait_for_another_process_here(tmp_path: Path) -> None:
+def test_it_does_not_wait_for_another_process_here(play: Play) -> None:
     async def scene(store: SqlStore) -> None:
         mine, at = await warmed_up(store)
         other = Turnstile(store.locks)
@@ -100,10 +99,10 @@ def test_it_does_not_wait_for_another_process_here(tmp_path: Path) -> None:
         assert (await texts(store, mine.row.no))[-1] == "later"
         other.close()
 
-    play(tmp_path, scene)
+    play(scene)
 
 
-def test_it_does_not_wait_for_a_foreign_program_here(tmp_path: Path) -> None:
+def test_it_does_not_wait_for_a_foreign_program_here(play: Play) -> None:
     async def scene(store: SqlStore) -> None:
         mine, at = await warmed_up(store)
         foreign = sqlite3.connect(store.path, isolation_level=None)
@@ -116,10 +115,10 @@ def test_it_does_not_wait_for_a_foreign_program_here(tmp_path: Path) -> None:
         assert (told.here, told.error) == (False, None)
         assert (await texts(store, mine.row.no))[-1] == "later"
 
-    play(tmp_path, scene)
+    play(scene)
 
 
-def test_a_slow_disk_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_disk_holds_up_nobody(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene(store: SqlStore) -> None:
         _, at = await warmed_up(store)
         monkeypatch.setattr(sqlite, "QUICK_S", 0.0)
@@ -128,4 +127,4 @@ def test_a_slow_disk_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyP
         await told.event.wait()
         assert not told.here
 
-    play(tmp_path, scene)
+    play(scene)

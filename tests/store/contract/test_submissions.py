@@ -1,9 +1,8 @@
 """What is submitted in one turn of the loop goes into one operation; each gets its own answer."""
 
 import asyncio
-from pathlib import Path
 
-from scene import NOW, claim, play, worker
+from scene import NOW, Play, claim, worker
 
 from aetheris_cli.domain import events as ev
 from aetheris_cli.domain.changes import NewJob
@@ -28,7 +27,7 @@ async def together(
     )
 
 
-def test_many_at_once_are_each_a_whole_job(tmp_path: Path) -> None:
+def test_many_at_once_are_each_a_whole_job(play: Play) -> None:
     async def scene(store: SqlStore) -> None:
         await worker(store, "w1")
         before = store.commit_count
@@ -48,10 +47,10 @@ def test_many_at_once_are_each_a_whole_job(tmp_path: Path) -> None:
             assert await store.job(row.id) == row
         assert await store.counts() == {"running": len(names)}
 
-    play(tmp_path, scene)
+    play(scene)
 
 
-def test_the_same_key_twice_in_one_turn_is_one_job(tmp_path: Path) -> None:
+def test_the_same_key_twice_in_one_turn_is_one_job(play: Play) -> None:
     async def scene(store: SqlStore) -> None:
         first, again, other, wrong, free = await together(
             store,
@@ -72,10 +71,10 @@ def test_the_same_key_twice_in_one_turn_is_one_job(tmp_path: Path) -> None:
         assert free.created
         assert await store.counts() == {"queued": 3}
 
-    play(tmp_path, scene)
+    play(scene)
 
 
-def test_the_same_id_twice_in_one_turn_is_one_job(tmp_path: Path) -> None:
+def test_the_same_id_twice_in_one_turn_is_one_job(play: Play) -> None:
     async def scene(store: SqlStore) -> None:
         first, again = await together(store, new("a"), new("a"))
         assert isinstance(first, Started)
@@ -84,10 +83,10 @@ def test_the_same_id_twice_in_one_turn_is_one_job(tmp_path: Path) -> None:
         assert again.row == first.row
         assert len(await store.events(first.row.no)) == 1
 
-    play(tmp_path, scene)
+    play(scene)
 
 
-def test_a_worker_that_has_lost_its_lease_does_not_spoil_the_others(tmp_path: Path) -> None:
+def test_a_worker_that_has_lost_its_lease_does_not_spoil_the_others(play: Play) -> None:
     async def scene(store: SqlStore) -> None:
         await worker(store, "w1")
         await worker(store, "w2")
@@ -101,10 +100,10 @@ def test_a_worker_that_has_lost_its_lease_does_not_spoil_the_others(tmp_path: Pa
         assert [len(found[0].events), found[1].events] == [2, []]
         assert [one.row.id for one in await claim(store, "w1")] == ["job_b", "job_c"]
 
-    play(tmp_path, scene)
+    play(scene)
 
 
-def test_a_caller_that_goes_away_takes_nobody_with_it(tmp_path: Path) -> None:
+def test_a_caller_that_goes_away_takes_nobody_with_it(play: Play) -> None:
     async def scene(store: SqlStore) -> None:
         gone = asyncio.create_task(store.submit(new("a"), NOW))
         stays = asyncio.create_task(store.submit(new("b", message=LARGE), NOW))
@@ -119,4 +118,4 @@ def test_a_caller_that_goes_away_takes_nobody_with_it(tmp_path: Path) -> None:
         # It was on its way already, so it is there, and whole.
         assert fold(await store.events((await store.job("job_a")).no)).status == "queued"
 
-    play(tmp_path, scene)
+    play(scene)
