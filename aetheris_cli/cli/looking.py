@@ -1,10 +1,10 @@
 """Commands that look: jobs, show, trace, graph, timeline, wait, calls, parked and what is there."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aetheris_cli.cli import base
+from aetheris_cli.cli import base, pictures
 from aetheris_cli.cli.base import out
 from aetheris_cli.cli.output import Format, cell
 from aetheris_cli.domain.errors import NotFound, UsageError
@@ -149,49 +149,16 @@ def graph(
     if out.is_json or style == "rows" or out.format is not Format.TABLE:
         out.rows(steps, ["id", "level", "kind", "name", "status", "after"], empty="no steps yet")
         return
-    if style in _DRAWN:
-        drawn = _DRAWN[style]
-        out.line(drawn.first)
-        for one in steps:
-            ids = {"id": one["id"], "flat": _flat(one["id"])}
-            out.line(drawn.node.format(**ids, name=_plain(one["name"])))
-            for before in one["after"]:
-                out.line(drawn.edge.format(**ids, before=before, flat_before=_flat(before)))
-        if drawn.last:
-            out.line(drawn.last)
+    if style != "layered":
+        for line in pictures.described(steps, style):
+            out.line(line)
         return
-    for level in sorted({one["level"] for one in steps}):
-        names = [
-            f"{one['id']} {cell(one['name'])} [{one['status']}]"
-            for one in steps
-            if one["level"] == level
-        ]
-        out.line(f"{level:>3}  " + "  |  ".join(names))
-
-
-class _Drawn(NamedTuple):
-    """How a graph is written in the language of a drawing tool."""
-
-    first: str
-    node: str
-    edge: str
-    last: str
-
-
-_DRAWN: Final = {
-    "mermaid": _Drawn("graph TD", '  s{flat}["{id} {name}"]', "  s{flat_before} --> s{flat}", ""),
-    "dot": _Drawn(
-        "digraph job {", '  "{id}" [label="{id} {name}"];', '  "{before}" -> "{id}";', "}"
-    ),
-}
-
-
-def _flat(step: str) -> str:
-    return step.replace(".", "_")
-
-
-def _plain(text: str) -> str:
-    return cell(text).replace('"', "'").replace("\\", "/")
+    picture = pictures.layered(steps, out.columns)
+    if picture is None:
+        out.note("the graph is too large for a picture here: these are its rows")
+        out.rows(steps, ["id", "level", "kind", "name", "status", "after"])
+    for line in picture or ():
+        out.line(line)
 
 
 def timeline(job: JobArgument = None, job_option: JobOption = None) -> None:

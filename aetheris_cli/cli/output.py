@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -64,6 +65,11 @@ class Output:
             return True
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
         return self.color == "auto" and not plain and sys.stdout.isatty()
+
+    @property
+    def columns(self) -> int:
+        """The width of the terminal that stdout is; 0 when it is none."""
+        return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
     def line(self, text: str) -> None:
         """Write one line of data."""
