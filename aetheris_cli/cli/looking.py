@@ -1,10 +1,11 @@
 """Commands that look: jobs, show, trace, graph, timeline, wait, calls, parked and what is there."""
 
+import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aetheris_cli.cli import base, pictures
+from aetheris_cli.cli import base, pictures, trees
 from aetheris_cli.cli.base import out
 from aetheris_cli.cli.output import Format, cell
 from aetheris_cli.domain.errors import NotFound, UsageError
@@ -73,12 +74,15 @@ def show(
     if out.is_json:
         out.json(found | {"steps": steps})
         return
+    if out.fancy and out.format is Format.TABLE:
+        out.print(trees.tree(found, steps, payloads=payloads))
+        out.line("")
     out.record(
         found,
         ["id", "agent", "status", "parked", "message", "input", "output", "error", "labels",
          "parent_id", "retry_of", "worker", "epoch", "created_at", "finished_at"],
     )  # fmt: skip
-    if out.format is Format.TABLE and steps:
+    if out.format is Format.TABLE and steps and not out.fancy:
         out.line("")
         columns = ["id", "kind", "name", "status", "duration_ms", "after"]
         out.rows(steps, [*columns, "input", "output", "error"] if payloads else columns)
@@ -204,7 +208,8 @@ def wait(
     limit = duration_ms(timeout, "--timeout") / 1_000 if timeout else None
 
     async def work(session: "Session") -> list[dict[str, Any]]:
-        return [await session.control.wait(name, goal=goal, timeout_s=limit) for name in names]
+        waits = (session.control.wait(name, goal=goal, timeout_s=limit) for name in names)
+        return await asyncio.gather(*waits)
 
     found = base.with_session(work)
     out.rows(found, ["id", "status"])

@@ -67,6 +67,12 @@ class Output:
         return self.color == "auto" and not plain and sys.stdout.isatty()
 
     @property
+    def lively(self) -> bool:
+        """Whether stderr is a terminal on which something may move."""
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        return self.color != "never" and not plain and sys.stderr.isatty()
+
+    @property
     def columns(self) -> int:
         """The width of the terminal that stdout is; 0 when it is none."""
         return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
@@ -74,6 +80,10 @@ class Output:
     def line(self, text: str) -> None:
         """Write one line of data."""
         sys.stdout.write(text + "\n")
+
+    def text(self, text: str) -> None:
+        """Write an author's text: as it is for a program, without what could steer a terminal."""
+        self.line(clean(text) if sys.stdout.isatty() else text)
 
     def json(self, value: Any) -> None:  # noqa: ANN401
         """Write one value as JSON."""
@@ -113,16 +123,15 @@ class Output:
     def _table(self, rows: Sequence[Row], columns: Sequence[str]) -> None:
         cells = [[cell(row.get(name)) for name in columns] for row in rows]
         if self.fancy:
-            from rich.console import Console  # noqa: PLC0415 - only for a terminal
-            from rich.table import Table  # noqa: PLC0415
+            from rich.table import Table  # noqa: PLC0415 - only for a terminal
             from rich.text import Text  # noqa: PLC0415
 
             table = Table(box=None, header_style="bold", pad_edge=False)
             for name in columns:
                 table.add_column(name, overflow="ellipsis", no_wrap=name in {"id", "status"})
             for line in cells:
-                table.add_row(*(Text(one, style=_STYLES.get(one, "")) for one in line))
-            Console(force_terminal=self.color == "always").print(table)
+                table.add_row(*(Text(one, style=STYLES.get(one, "")) for one in line))
+            self.print(table)
             return
         widths = [
             max(len(name), *(len(line[at]) for line in cells)) for at, name in enumerate(columns)
@@ -146,6 +155,12 @@ class Output:
                     if value.get(name) not in (None, {}, []):
                         self.line(f"{name.ljust(width)}  {cell(value[name])}")
 
+    def print(self, thing: Any) -> None:  # noqa: ANN401 - whatever rich can print
+        """Print something that is made for a terminal."""
+        from rich.console import Console  # noqa: PLC0415 - only for a terminal
+
+        Console(force_terminal=self.color == "always" or None, highlight=False).print(thing)
+
     def note(self, text: str) -> None:
         """Say something to the person, beside the data."""
         sys.stderr.write(clean(text) + "\n")
@@ -166,7 +181,7 @@ def each(text: Iterable[str]) -> list[str]:
     return [line.strip() for line in text if line.strip()]
 
 
-_STYLES: Final = {
+STYLES: Final = {
     "succeeded": "green",
     "failed": "red",
     "cancelled": "magenta",

@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from aetheris_cli.cli import base
+from aetheris_cli.cli import base, trees
 from aetheris_cli.cli.base import out
-from aetheris_cli.cli.output import cell
+from aetheris_cli.cli.output import Format, cell
 from aetheris_cli.domain.errors import UsageError
 from aetheris_cli.domain.retry import duration_ms
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from aetheris_cli.app.registry import CodeRegistry
     from aetheris_cli.app.session import Session
     from aetheris_cli.engine.worker import Worker
+
+_FRAME_S: Final = 0.1
+_CATCH_UP_S: Final = 0.3
 
 Message = Annotated[str, typer.Argument(help="the message; - reads stdin, @FILE a file")]
 Key = Annotated[str, typer.Option(help="the same key gives the same job")]
@@ -71,8 +74,7 @@ def submit(
             out.note(f"job {row.id} has this key already")
         await _warn_if_nobody_works(session)
         if follow:
-            async for event in control.events(row.id, follow=True):
-                _tell(event)
+            await _narrate(session, row.id)
         if wait or follow:
             return await control.wait(row.id)
         return await control.job(row.id)
@@ -124,7 +126,7 @@ def run(
                 out.note(f"job {row.id} has this key already")
         worker = session.worker(Settings(root=row.root, agents=None))
         out.note(f"job {row.id}")
-        teller = asyncio.create_task(_follow(session, row.id))
+        teller = asyncio.create_task(_narrate(session, row.id))
         await worker.begin()
         with _signals(worker) as stopped:
             serving = asyncio.create_task(worker.serve())
@@ -136,25 +138,40 @@ def run(
                 await serving
         if stopped():
             waiting.cancel()
-            teller.cancel()
+            await _finish(teller, at_once=True)
             out.note(f"stopped; the job is durable: aetheris run --job {row.id}")
             raise typer.Exit(128 + stopped())
         found = await waiting
-        teller.cancel()
+        await _finish(teller)
         return found
 
     _outcome(base.with_session(work, create=job is None, code=code))
 
 
-async def _follow(session: "Session", job: str) -> None:
-    async for event in session.control.events(job, follow=True):
-        _tell(event)
+async def _narrate(session: "Session", job: str) -> None:
+    """Tell on stderr how a job goes: a tree that grows on a terminal, else event by event."""
+    if out.is_json or out.format is Format.IDS:
+        return
+    if out.lively:
+        with trees.growing() as growing:
+            async for shape, steps in session.control.watch(job):
+                growing.update(shape, steps)
+                await asyncio.sleep(_FRAME_S)
+    else:
+        async for event in session.control.events(job, follow=True):
+            _tell(event)
+
+
+async def _finish(teller: "asyncio.Task[None]", *, at_once: bool = False) -> None:
+    """Let what is told catch up with the job, which has ended or waits."""
+    if not at_once:
+        await asyncio.wait({teller}, timeout=_CATCH_UP_S)
+    teller.cancel()
+    await asyncio.wait({teller})
 
 
 def _tell(event: dict[str, Any]) -> None:
     """Narrate an event."""
-    if out.is_json:
-        return
     data = event["data"]
     what = data.get("tool") or data.get("title") or data.get("name") or data.get("reason") or ""
     if isinstance(data.get("error"), dict):
@@ -172,7 +189,7 @@ def _outcome(job: dict[str, Any]) -> None:
         out.json(job)
     elif status == "succeeded":
         answer = job["output"]
-        out.line(answer if isinstance(answer, str) else cell(answer))
+        out.text(answer if isinstance(answer, str) else cell(answer))
     elif status == "parked":
         parked = job["parked"]
         target = parked["approval_id"] or parked["call_id"] or job["id"]

@@ -161,6 +161,23 @@ class Control:
             while await self.store.version() == version:  # noqa: ASYNC110 - another process writes
                 await asyncio.sleep(_LOOK_S)
 
+    async def watch(self, job: str) -> AsyncIterator[tuple[Shape, list[Shape]]]:
+        """Give the job and its steps now and after every change, until it has ended.
+
+        Changes that come faster than they are taken are given as one.
+        """
+        row = await self.store.find(job)
+        history = History()
+        while True:
+            version = await self.store.version()
+            facts = await self.store.facts(row)
+            fold(await self.store.events(row.no, history.seq), history)
+            yield shapes.job(facts), shapes.steps(history, row.id)
+            if facts.row.status in JOB_ENDED:
+                return
+            while await self.store.version() == version:  # noqa: ASYNC110 - another process writes
+                await asyncio.sleep(_LOOK_S)
+
     async def wait(self, job: str, *, goal: str = "done", timeout_s: float | None = None) -> Shape:
         """Wait until a job is `done`, `parked` (or done), or has finished `step:ID`.
 
