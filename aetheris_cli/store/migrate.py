@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from aetheris_cli.domain.errors import NotFound, StoreDamaged, StoreTooNew, StoreUnavailable
-from aetheris_cli.store.sqlite import connect, translate
+from aetheris_cli.store.connection import connect, translate
 from aetheris_cli.store.sqlite_lib import sqlite3
 from aetheris_cli.store.turnstile import Turnstile
 

@@ -18,9 +18,10 @@ from aetheris_cli.domain.errors import Conflict, NotFound, StoreDamaged
 from aetheris_cli.domain.records import Question, WorkerRow
 from aetheris_cli.domain.states import JOB, JobState, ParkedReason, WorkerState, advance
 from aetheris_cli.store import files, jobs, migrate
+from aetheris_cli.store.connection import connect, translate
+from aetheris_cli.store.execute import run
 from aetheris_cli.store.presence import is_held
 from aetheris_cli.store.requests import Op, Q
-from aetheris_cli.store.sqlite import connect, run, translate
 from aetheris_cli.store.sqlite_lib import sqlite3
 from aetheris_cli.store.turnstile import Turnstile
 

@@ -18,8 +18,8 @@ from aetheris_cli.store import bells, commits, files, jobs, keys, reads, workers
 from aetheris_cli.store.intake import Intake
 from aetheris_cli.store.migrate import migrate
 from aetheris_cli.store.requests import MakeOp
-from aetheris_cli.store.sqlite import Reader, Writer, ask, push
 from aetheris_cli.store.submissions import Submission
+from aetheris_cli.store.threads import Reader, Writer, ask, push
 from aetheris_cli.store.turnstile import Turnstile
 
 PATIENCE_S: Final = 15.0

@@ -13,8 +13,8 @@ from aetheris_cli.domain import events as ev
 from aetheris_cli.domain.errors import Conflict, NotFound
 from aetheris_cli.domain.history import fold
 from aetheris_cli.store import migrate
+from aetheris_cli.store.connection import connect, translate
 from aetheris_cli.store.guard import guard
-from aetheris_cli.store.sqlite import connect, translate
 from aetheris_cli.store.sqlite_lib import VERSION, sqlite3
 
 

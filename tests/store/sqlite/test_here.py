@@ -8,7 +8,7 @@ from scene import NOW, Play, claim, commit, log, submit, texts, tip, whole, work
 
 from aetheris_cli.domain.changes import Change, Tip
 from aetheris_cli.ports.store import Claimed, Refused
-from aetheris_cli.store import sqlite
+from aetheris_cli.store import threads
 from aetheris_cli.store.sqlite_lib import sqlite3
 from aetheris_cli.store.sqlstore import SqlStore
 from aetheris_cli.store.turnstile import Turnstile
@@ -17,7 +17,7 @@ from aetheris_cli.store.turnstile import Turnstile
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     # However slow this disk is, it passes for a quick one.
-    monkeypatch.setattr(sqlite, "QUICK_S", 3_600.0)
+    monkeypatch.setattr(threads, "QUICK_S", 3_600.0)
 
 
 class Told:
@@ -45,7 +45,7 @@ async def warmed_up(store: SqlStore) -> tuple[Claimed, Tip]:
     await submit(store, "a")
     (mine,) = await claim(store, "w1")
     at = tip(mine)
-    for _ in range(sqlite.QUICK_ONES):
+    for _ in range(threads.QUICK_ONES):
         await commit(store, at.seal(log("before")))
     return mine, at
 
@@ -121,7 +121,7 @@ def test_it_does_not_wait_for_a_foreign_program_here(play: Play) -> None:
 def test_a_slow_disk_holds_up_nobody(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene(store: SqlStore) -> None:
         _, at = await warmed_up(store)
-        monkeypatch.setattr(sqlite, "QUICK_S", 0.0)
+        monkeypatch.setattr(threads, "QUICK_S", 0.0)
         assert put(store, at.seal(log("the last one here"))).here
         told = put(store, at.seal(log("elsewhere")))
         await told.event.wait()

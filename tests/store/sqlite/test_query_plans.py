@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aetheris_cli.store import sqlite
+from aetheris_cli.store.connection import connect
 from aetheris_cli.store.sql import many, queries
 from aetheris_cli.store.sqlite_lib import sqlite3
 from aetheris_cli.store.sqlstore import SqlStore
@@ -35,7 +35,7 @@ NOT_QUERIES = {"point", "undo", "data_version"}
 def connection(tmp_path_factory: pytest.TempPathFactory) -> Any:
     path = tmp_path_factory.mktemp("plans") / "jobs.db"
     store = SqlStore.open(f"sqlite:///{path}", create=True)
-    found = sqlite.connect(path)
+    found = connect(path)
     yield found
     found.close()
     asyncio.run(store.close())

@@ -1,190 +1,32 @@
-"""The SQLite side of the store: connections, the two threads, transactions, errors.
+"""The two threads of a store: one writes and one reads, each with a connection of its own.
 
-One thread writes and one reads, each with a connection of its own. The writer takes everything
-that waits into one transaction, each operation under a savepoint, and answers after the commit:
-so many small writes share one fsync, and one that fails takes nothing with it.
+The writer takes everything that waits into one transaction, and answers after the commit: so
+many small writes share one fsync. When one of them fails after it has written something, all
+run again, each under a savepoint: so it takes nothing with it.
 """
 
 import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
 
-from aetheris_cli.domain.errors import (
-    AetherisError,
-    Bug,
-    StoreBusy,
-    StoreDamaged,
-    StoreFailed,
-    StoreFull,
-    StoreUnavailable,
-)
+from aetheris_cli.domain.errors import AetherisError, StoreBusy, StoreFailed, StoreUnavailable
 from aetheris_cli.ports import failpoints
-from aetheris_cli.store import guard
-from aetheris_cli.store.requests import Find, MakeOp, Many, Op, Q
-from aetheris_cli.store.sql import many, queries
+from aetheris_cli.store.connection import BUSY_MS, connect, translate
+from aetheris_cli.store.execute import run
+from aetheris_cli.store.requests import MakeOp
 from aetheris_cli.store.sqlite_lib import sqlite3
 from aetheris_cli.store.turnstile import Turnstile
 
-BUSY_MS: Final = 10_000
 _BATCH_OPS: Final = 512
-_CHUNK_VALUES: Final = 448
-"""Values in one statement: past this the gain is gone and the statement cache suffers."""
-
 QUICK_S: Final = 0.002
 QUICK_ONES: Final = 16
 """After so many quick transactions in a row the next is expected to be quick, too."""
 _BUSY_STEP_S: Final = 0.005
-
-_PRAGMAS: Final = {
-    "journal_mode": "wal",
-    "synchronous": 2,
-    "foreign_keys": 1,
-    "trusted_schema": 0,
-    "busy_timeout": BUSY_MS,
-    "mmap_size": 0,
-    "wal_autocheckpoint": 2_000,
-    "journal_size_limit": 67_108_864,
-}
-
-
-def connect(
-    path: Path,
-    *,
-    create: bool = False,
-    read_only: bool = False,
-    look: Callable[[Any], object] | None = None,
-) -> Any:  # noqa: ANN401
-    """Open the file with every setting in force, and read back that it is.
-
-    `look` sees the connection before any setting is made: some change the file, and it may turn
-    out to be another's. Raises StoreUnavailable, StoreDamaged, StoreBusy or StoreFull.
-    """
-    mode = "ro" if read_only else "rwc" if create else "rw"
-    try:
-        conn = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={mode}",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=256,
-            timeout=BUSY_MS / 1_000,
-        )
-    except sqlite3.Error as error:
-        raise translate(error, path) from error
-    try:
-        if look is not None:
-            look(conn)
-        for name, wanted in _PRAGMAS.items():
-            if read_only and name == "journal_mode":
-                continue
-            conn.execute(f"PRAGMA {name} = {wanted}")
-            found = conn.execute(f"PRAGMA {name}").fetchone()
-            if found is None or found[0] != wanted:
-                raise StoreUnavailable(
-                    f"{path}: the setting {name} is {found and found[0]!r}, not {wanted!r}",
-                    why="without it a crash could lose what was acknowledged",
-                    fix="put the store on a local disk that is writable",
-                )
-    except sqlite3.Error as error:
-        conn.close()
-        raise translate(error, path) from error
-    except AetherisError:
-        conn.close()
-        raise
-    guard.guard(str(path.absolute()))
-    return conn
-
-
-_FATAL: Final = {"SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB"}
-
-
-def translate(error: Exception, path: Path, *, at_commit: bool = False) -> AetherisError:
-    """Give the error of ours that an SQLite error amounts to."""
-    name = getattr(error, "sqlite_errorname", None) or ""
-    kind = "_".join(name.split("_")[:2])
-    if kind == "SQLITE_FULL":
-        return StoreFull(
-            f"no room left for the store {path}",
-            why="the disk is full; nothing of this was written",
-            fix="free some space; jobs go on where they were",
-        )
-    if kind in {"SQLITE_BUSY", "SQLITE_LOCKED"}:
-        return StoreBusy(
-            f"the store {path} was busy for {BUSY_MS // 1000} s",
-            why="another program holds it",
-            fix="try again; `aetheris doctor` shows who uses it",
-        )
-    if kind in {"SQLITE_NOTADB", "SQLITE_CORRUPT"} and not at_commit:
-        return StoreDamaged(
-            f"{path} is not a whole SQLite file",
-            why=str(error),
-            fix="restore a backup with `aetheris store restore FILE`, or name another file",
-        )
-    if kind in _FATAL or at_commit:
-        return StoreFailed(
-            f"the store {path} failed: {error}",
-            why="whether the last commit is durable is unknown, so nothing more is written",
-            fix="check the disk, then start again: what is durable is found and goes on",
-        )
-    if kind in {"SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH"}:
-        return StoreUnavailable(
-            f"the store {path} cannot be opened for writing"
-            if kind == "SQLITE_READONLY"
-            else f"the store {path} cannot be opened",
-            why=f"{error} (check that the file and its folder exist and are yours)",
-            fix="name another store with --store, or mend the permissions",
-        )
-    return Bug(f"the store refused a statement: {error}", why=name or type(error).__name__)
-
-
-def run(conn: Any, op: Op[Any]) -> Any:  # noqa: ANN401
-    """Run one operation to its end on `conn` and give its result."""
-    answer: Any = None
-    statements = queries()
-    try:
-        while True:
-            request = op.send(answer)
-            if isinstance(request, Q):
-                answer = conn.execute(statements[request.name], request.values).fetchall()
-            elif isinstance(request, Many):
-                answer = _run_many(conn, request)
-            else:
-                answer = _find(conn, request)
-    except StopIteration as stop:
-        return stop.value
-
-
-def _run_many(conn: Any, request: Many) -> int:  # noqa: ANN401
-    """Run a statement over many rows, in as few steps as fit.
-
-    Each step of a statement lets go of the interpreter lock and has to win it back, so one
-    statement over sixty rows costs far less than sixty statements.
-    """
-    return sum(conn.execute(*part).rowcount for part in _parts(request.name, request.rows))
-
-
-def _find(conn: Any, request: Find) -> list[Any]:  # noqa: ANN401
-    found = []
-    for part in _parts(request.name, request.rows):
-        found += conn.execute(*part).fetchall()
-    return found
-
-
-def _parts(name: str, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
-    """Cut a statement over many rows into statements of sizes that are prepared already."""
-    largest = _CHUNK_VALUES // len(rows[0])
-    at = 0
-    while at < len(rows):
-        size = min(largest, len(rows) - at)
-        if size < largest:
-            size = 1 << (size.bit_length() - 1)  # powers of two keep the statements few
-        yield many(name, size), [value for row in rows[at : at + size] for value in row]
-        at += size
 
 
 class _Item:
