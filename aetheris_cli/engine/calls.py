@@ -5,7 +5,6 @@ What happens after an error or a crash is read off the tables in `domain.ledger`
 """
 
 import asyncio
-import inspect
 from typing import Any, Final
 
 from msgspec import Raw
@@ -13,27 +12,25 @@ from msgspec import Raw
 from aetheris_cli.domain import changes, codec, ledger, wishes
 from aetheris_cli.domain import events as ev
 from aetheris_cli.domain.changes import Change, Delivery
-from aetheris_cli.domain.errors import AetherisError, Bug, NotSent, Refused, StoreBusy, StoreFull
+from aetheris_cli.domain.errors import AetherisError, Bug, StoreBusy, StoreFull
 from aetheris_cli.domain.events import NONE, NULL, Error
 from aetheris_cli.domain.history import Step
 from aetheris_cli.domain.keys import Claim
-from aetheris_cli.domain.ledger import Effect, Next, OnInDoubt, Raised, Recovery, Seen
+from aetheris_cli.domain.ledger import Effect, Next, OnInDoubt, Recovery, Seen
 from aetheris_cli.domain.retry import Retry
 from aetheris_cli.domain.states import AttemptState, CallState, ParkedReason
 from aetheris_cli.engine import keys
-from aetheris_cli.engine.endings import text_of
+from aetheris_cli.engine.failures import describe, kind_of
 from aetheris_cli.engine.journal import Stopped
 from aetheris_cli.engine.keys import Asking
+from aetheris_cli.engine.probing import Probing
 from aetheris_cli.engine.run import Run, Wait
-from aetheris_cli.engine.threads import Carried, in_thread
+from aetheris_cli.engine.threads import in_thread
 from aetheris_cli.ports import failpoints
 from aetheris_cli.ports.clock import Clock
 from aetheris_cli.ports.code import (
     CallInfo,
-    DidNotHappen,
-    Happened,
     Tool,
-    Unknown,
     set_current_call,
 )
 from aetheris_cli.ports.store import Store
@@ -346,7 +343,7 @@ class Call:
         """Decide, by the table, what an attempt that raised was and what follows."""
         n, words = self.n, describe(error)
         outcome, following = ledger.judge(
-            _kind(error), self.tool.effect, earlier_unknown=self.unknown
+            kind_of(error), self.tool.effect, earlier_unknown=self.unknown
         )
         unknown = self.unknown or outcome is AttemptState.UNKNOWN
         left = n < self.retry.max
@@ -418,90 +415,10 @@ class Call:
         run.settled[self.step] = settled
         run.wait_until(Wait(self.step, ParkedReason.IN_DOUBT, 0, lambda: None))
 
-    # --- probing -----------------------------------------------------------------------------
-
     def probe(self, made: int, words: Error, *, own: bool) -> None:
-        """Ask the provider whether an attempt of unknown outcome took place.
-
-        `own`: the attempt was made by this very run, whose thread may still be running.
-        """
-        run = self.run
+        """Ask the provider whether an attempt of unknown outcome took place."""
         self.n = made
-        trusted_at = self.recorded().last_intent_at + (self.tool.max_time_ms or 0)
-        if self.tool.max_time_ms is not None and run.now() < trusted_at:
-            # Only then can "no" be final. A job that crashes here waits no longer than that.
-            def look() -> None:
-                run.forget(self.step)
-                self.probe(made, words, own=own)
-
-            run.wait_until(Wait(self.step, ParkedReason.TIMER, trusted_at, look))
-            return
-        run.in_flight[self.step] = self
-        self.task = run.loop.create_task(self._probe(words, own=own))
-
-    async def _probe(self, words: Error, *, own: bool) -> None:
-        run = self.run
-        try:
-            owner = self.recorded().attempts[-1].worker
-            if own and self.step not in run.late:
-                # Its thread has ended; how long anything else can last, `max_time` says.
-                gone = alone = True
-            else:
-                gone = await run.host.owner_gone(owner)
-                alone = await run.host.children_gone(owner)
-            answer = await self._ask()
-            self.left()
-            self._told(answer, words, gone=gone, alone=alone, own=own)
-            if run.running == 0:
-                run.still()
-        except (Stopped, asyncio.CancelledError):
-            return  # the job ends, and the call stays in doubt
-        except BaseException as problem:  # noqa: BLE001 - it is ours, and must not be lost
-            run.broken(problem)
-
-    def _told(self, answer: object, words: Error, *, gone: bool, alone: bool, own: bool) -> None:
-        """Act on what the probe said."""
-        made, step = self.n, self.recorded()
-        if isinstance(answer, Happened):
-            try:
-                data = codec.canonical(answer.result, f"the probe's answer for {self.tool.name}")
-            except AetherisError as error:
-                self.in_doubt(made, describe(error))
-                return
-            self.succeeded(made, Raw(data), source="probe")
-        elif isinstance(answer, DidNotHappen) and ledger.may_trust_no(
-            owner_dead=gone,
-            children_gone=alone,
-            now_ms=self.run.now(),
-            last_intent_ms=step.last_intent_at,
-            max_time_ms=self.tool.max_time_ms,
-        ):
-            # After a crash the attempt that was lost is not held against the call.
-            if made < self.retry.max or not own:
-                self.attempt(made, unknown=False, evidence="probe")
-            else:
-                self.failed(made, AttemptState.NOT_SENT, words, source="probe")
-        else:
-            why = answer.why if isinstance(answer, Unknown) and answer.why else words.message
-            self.in_doubt(made, Error(words.kind, str(why)))
-
-    async def _ask(self) -> object:
-        probe = self.tool.probe
-        if probe is None:
-            return Unknown("the tool has no probe")
-        epoch = self.run.journal.tip.epoch
-        info = CallInfo(self.id, self.key, self.n, epoch, self.tool.read(self.data))
-        try:
-            async with asyncio.timeout(self.timeout_ms / 1_000):
-                if inspect.iscoroutinefunction(probe):
-                    return await probe(info)
-                return await in_thread(
-                    self.run.host.threads, lambda: probe(info), lambda _result, _error: None
-                )
-        except BaseException as error:
-            if self.halted:
-                raise
-            return Unknown(f"the probe failed: {describe(error).message}")
+        Probing(self, words, own=own).begin()
 
     # --- too late ----------------------------------------------------------------------------
 
@@ -538,25 +455,3 @@ async def _keep(store: Store, clock: Clock, wish: Delivery) -> None:
             await asyncio.sleep(_AGAIN_S)
         else:
             return
-
-
-def _kind(error: BaseException) -> Raised:
-    if isinstance(error, Carried):
-        error = error.error
-    if isinstance(error, NotSent):
-        return Raised.NOT_SENT
-    if isinstance(error, Refused):
-        return Raised.REFUSED
-    return Raised.OTHER
-
-
-def describe(error: BaseException) -> Error:
-    """Describe what a tool or a probe raised."""
-    if isinstance(error, Carried):
-        error = error.error
-    text = text_of(error)
-    if isinstance(error, TimeoutError):
-        kind, text = "timeout", text or "no answer in time"
-    else:
-        kind = error.code if isinstance(error, AetherisError) else _kind(error).value
-    return Error("error" if kind == "other" else kind, text, type(error).__name__)

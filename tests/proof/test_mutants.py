@@ -30,7 +30,7 @@ MUTANTS = {
         "tests/proof/test_fences.py::test_no_effect_while_its_intent_is_not_on_the_disk",
     ),
     "a probe needs no quarantine": Mutant(
-        "engine/calls.py",
+        "engine/probing.py",
         "owner_dead=gone,",
         "owner_dead=True,",
         "tests/proof/test_fences.py::test_a_probes_no_is_not_trusted_while_the_former_owner_lives",
