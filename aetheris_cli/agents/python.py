@@ -2,10 +2,11 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import msgspec
 
+from aetheris_cli.domain import codec
 from aetheris_cli.domain.errors import UsageError
 from aetheris_cli.domain.retry import duration_ms
 from aetheris_cli.ports.code import Agent
@@ -15,17 +16,33 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 ATTRIBUTE = "__aetheris_agent__"
 
 
+@overload
+def agent(function: Function, /) -> Function: ...
+
+
+@overload
 def agent(
-    id: str | None = None,  # noqa: A002 - the public name
+    id: str | None = None,
     *,
     version: str = "1",
     timeout: str | float | None = None,
-) -> Callable[[Function], Function]:
+) -> Callable[[Function], Function]: ...
+
+
+def agent(
+    id: Any = None,  # noqa: A002 - the public name
+    *,
+    version: str = "1",
+    timeout: str | float | None = None,
+) -> Any:
     """Declare `async def f(ctx, message)` or `def f(ctx, message)` as an agent.
 
     `timeout`: how long a job may take from its first claim on, waits included; after that it
-    fails as `timed_out`, and a call in flight whose effect is unknown is in doubt.
+    fails as `timed_out`, and a call in flight whose effect is unknown is in doubt. Without
+    parentheses the id is the function's name.
     """
+    if callable(id):
+        return agent()(id)
     limit = 0 if timeout is None else max(1, duration_ms(timeout, "timeout"))
 
     def declare(function: Function) -> Function:
@@ -59,7 +76,8 @@ def as_agent(
 def _make(
     function: Callable[..., Any], name: str | None, version: str, timeout_ms: int = 0
 ) -> Agent:
-    label = name or str(getattr(function, "__name__", "agent"))
+    label = codec.text(name or str(getattr(function, "__name__", "agent")), "the id of an agent")
+    codec.text(version, f"the version of agent {label}")
     try:
         inspect.signature(function).bind(None, "")
     except (TypeError, ValueError):

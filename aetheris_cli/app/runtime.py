@@ -179,6 +179,13 @@ class Runtime:
         if self._loop is None or not (self._thread and self._thread.is_alive()):
             work.close()
             raise self._error or UsageError("the runtime is closed")
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise UsageError(
+                "the runtime was asked from its own event loop, which would wait for itself",
+                why="an async agent runs on that loop",
+                fix="use ctx.child to start a job from an agent, or ask from another thread",
+            )
         try:
             return asyncio.run_coroutine_threadsafe(work, self._loop).result()
         except CancelledError:

@@ -24,7 +24,6 @@ from aetheris_cli.ports.store import Filter, Store
 
 _LOOK_S: Final = 0.02
 _PAGE: Final = 500
-MAX_MESSAGE: Final = 1 << 20
 MAX_LABELS: Final = 64
 
 
@@ -67,17 +66,19 @@ class Control:
         """Build a job to submit. Raises InvalidPayload for what cannot be kept."""
         now = self.clock.now_ms()
         job_id = ids.make("job", now, self.clock.chance(ids.CHANCE_BYTES))
-        texts = {"message": message, "key": key, "queue": queue, **dict(labels or {})}
-        for name, text in texts.items():
-            codec.canonical(text, f"the {name[:40]}")
-        if len(message) > MAX_MESSAGE:
+        codec.text(agent, "the agent's id")
+        codec.text(message, "the message", most=codec.MAX_MESSAGE, empty=True)
+        for text, what in ((key, "the key"), (queue, "the queue"), (version, "the version")):
+            codec.text(text, what, empty=True)
+        for name, text in (labels or {}).items():
+            codec.text(name, "the name of a label")
+            codec.text(text, f"the label {name[:40]!r}", empty=True)
+        if len(labels or {}) > MAX_LABELS:
+            raise UsageError(f"a job has at most {MAX_LABELS} labels", fix="leave some away")
+        if not isinstance(priority, int) or not -(2**31) <= priority < 2**31:
             raise UsageError(
-                f"the message has {len(message)} characters",
-                why=f"at most {MAX_MESSAGE} are kept",
-                fix="give large data as input, or as the name of a file",
+                f"the priority is {str(priority)[:40]}", why="it is a whole number of 32 bits"
             )
-        if len(labels or {}) > MAX_LABELS or not -(2**31) <= priority < 2**31:
-            raise UsageError(f"at most {MAX_LABELS} labels, and a priority of 32 bits")
         event = ev.JobSubmitted(
             at=now, actor=self.actor, agent=agent, version=version, message=message,
             input=NONE if input is None else Raw(codec.canonical(input, "the input")),

@@ -81,6 +81,11 @@ class Change(msgspec.Struct):
     """Where set, a wish that arrives first takes the change's place: it is dropped, and told."""
 
     @property
+    def gives_away(self) -> bool:
+        """Whether the job has no owner after it."""
+        return self.patch is not None and self.patch.status is not None
+
+    @property
     def simple(self) -> bool:
         """Whether it touches nothing but the history."""
         return self.patch is None and not (
@@ -132,8 +137,11 @@ def closed(event: AnyEvent) -> Change:
 
 
 def asked(event: AnyEvent, question: Question, spawn: Sequence[NewJob] = ()) -> Change:
-    """Begin to wait: for a person, a signal, a time or a child."""
-    return Change([event], inbox=True, ask=(question,), spawn=spawn)
+    """Begin to wait: for a person, a signal, a time or a child.
+
+    A child is work of its own: none begins after an acknowledged cancel.
+    """
+    return Change([event], inbox=bool(spawn), ask=(question,), spawn=spawn)
 
 
 def parked(
@@ -151,7 +159,9 @@ def parked(
 def released(event: ev.JobQueued, *, run_at: int = 0) -> Change:
     """Give the job back for another worker to claim."""
     return Change(
-        [event], patch=RowPatch(status=JobState.QUEUED, worker="", run_at=run_at, wake_at=0)
+        [event],
+        inbox=True,
+        patch=RowPatch(status=JobState.QUEUED, worker="", run_at=run_at, wake_at=0),
     )
 
 

@@ -152,6 +152,29 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+MAX_MESSAGE: Final = 1 << 20
+"""Characters of a job's message."""
+MAX_NAME: Final = 1_000
+"""Characters of a name, a key or a title."""
+
+
+def text(value: object, what: str, *, most: int = MAX_NAME, empty: bool = False) -> str:
+    """Give `value` if it is a text that can be kept, or raise InvalidPayload.
+
+    The history names things by texts; anything else would be written and never read again.
+    """
+    if not isinstance(value, str):
+        raise InvalidPayload(
+            f"{what} is {type(value).__name__}, not a text", fix="give it as a string"
+        )
+    if not value.strip() and not empty:
+        raise InvalidPayload(f"{what} is empty", fix="give it a text")
+    if len(value) > most:
+        raise InvalidPayload(f"{what} has {len(value):,} characters", why=f"the limit is {most:,}")
+    canonical(value, what)
+    return str(value)
+
+
 def digest(data: bytes) -> str:
     """Give the SHA-256 of `data` as 64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()

@@ -15,6 +15,8 @@ import msgspec
 from msgspec import Raw
 
 NULL: Final = Raw(b"null")
+RESEND: Final = "resend"
+"""The evidence of an attempt that repeats an unknown one: its provider dedupes the key."""
 NONE: Final = Raw()
 """No value at all (left out of the line), as opposed to the value null."""
 

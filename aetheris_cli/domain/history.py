@@ -74,6 +74,8 @@ class Step(msgspec.Struct, gc=False):
     settled: Settlement | None = None
     ordered: bool = False
     """A person said that it did not happen, and the new attempt has not begun."""
+    cleared: int = 0
+    """Up to this attempt, all are known not to have happened."""
     evidence: list[ev.CallEvidence] = msgspec.field(default_factory=list)
     first_intent_at: int = 0
     last_intent_at: int = 0
@@ -84,6 +86,19 @@ class Step(msgspec.Struct, gc=False):
     def done(self) -> bool:
         """Whether the step has an outcome."""
         return self.done_seq > 0
+
+    @property
+    def unknown(self) -> bool:
+        """Whether an attempt may have taken place without anybody knowing how it ended."""
+        last = len(self.attempts) - 1
+        return any(
+            one.n > self.cleared
+            and (
+                one.status is AttemptState.UNKNOWN
+                or (one.status is AttemptState.SENT and at < last)
+            )
+            for at, one in enumerate(self.attempts)
+        )
 
 
 class History(msgspec.Struct):
@@ -286,6 +301,8 @@ def _intended(history: History, step: Step, event: ev.CallIntended) -> None:
     step.last_intent_at = event.at
     step.call, step.state, step.until = CallState.INTENDED, StepState.RUNNING, 0
     step.ordered = False
+    if event.evidence and event.evidence != ev.RESEND:
+        step.cleared = event.n - 1
 
 
 def _attempt_ended(
@@ -307,6 +324,8 @@ def _settled(history: History, step: Step, event: ev.CallSettled) -> None:
     if event.verdict == "seen":
         return  # somebody has taken note of late evidence; what the call is stays as it was
     step.settled = Settlement(event.verdict, event.actor, event.reason, event.at)
+    if event.verdict == "did_not_happen" and step.attempts:
+        step.cleared = step.attempts[-1].n
     if event.verdict == "happened":
         step.value, step.call, step.error = event.result, CallState.SUCCEEDED, None
         _done(history, step, event, StepState.SUCCEEDED)

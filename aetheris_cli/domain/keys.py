@@ -69,8 +69,11 @@ def standing(holder: Step | None, *, job_ended: bool) -> Standing:
         return Standing.DONE
     if holder.call is CallState.IN_DOUBT:
         return Standing.OPEN
-    unsent = all(attempt.status is AttemptState.NOT_SENT for attempt in holder.attempts)
-    denied = holder.settled is not None and holder.settled.verdict == "did_not_happen"
+    unsent = all(
+        attempt.status is AttemptState.NOT_SENT
+        for attempt in holder.attempts
+        if attempt.n > holder.cleared
+    )
     if holder.call is CallState.FAILED:
-        return Standing.FREE if unsent or denied else Standing.DONE
+        return Standing.FREE if unsent else Standing.DONE
     return Standing.FREE if job_ended and unsent else Standing.OPEN

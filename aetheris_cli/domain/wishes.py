@@ -90,7 +90,7 @@ def cancel(job: str, actor: str, reason: str = "") -> Delivery:
 
 def cancel_child(parent: str, child: str) -> Delivery:
     """Wish that a child ends with its parent."""
-    return cancel(child, "", f"its parent {parent} was cancelled")
+    return cancel(child, "", f"its parent {parent} has ended")
 
 
 def pause(job: str, actor: str) -> Delivery:
@@ -354,11 +354,9 @@ def lost(step: Step) -> bool:
     return (
         step.call is CallState.INTENDED
         and step.effect != Effect.PURE
+        and not step.ordered
         and bool(step.attempts)
-        and (
-            step.attempts[-1].status is AttemptState.SENT
-            or any(attempt.status is AttemptState.UNKNOWN for attempt in step.attempts)
-        )
+        and (step.attempts[-1].status is AttemptState.SENT or step.unknown)
     )
 
 

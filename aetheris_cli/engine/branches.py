@@ -7,7 +7,7 @@ frontier of a branch holds the steps whose outcome it saw last: what a new comma
 
 import asyncio
 from collections.abc import Generator
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 
 class Branch:
@@ -32,6 +32,17 @@ class Branch:
             self.frontier = (step,)
         else:
             self.frontier = (*(one for one in self.frontier if one not in after), step)
+
+
+NOWHERE: Final = Branch("nowhere.")
+"""Where code stands whose run is over and that does not end: its commands never return."""
+
+
+class Never:
+    """What a command gives to code whose run is over: awaiting it never ends."""
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        yield from asyncio.get_running_loop().create_future()
 
 
 class Floor(Protocol):

@@ -42,9 +42,9 @@ class Call:
     """One call of a run, from its first attempt to its outcome."""
 
     __slots__ = (
-        "_holds", "after", "args", "arguments", "cause", "data", "digest", "halted", "id", "key",
-        "n", "retry", "run", "started", "step", "task", "tick", "timed_out", "timeout_ms", "tool",
-        "unknown", "user_key",
+        "_holds", "after", "answered_late", "args", "arguments", "cause", "data", "digest",
+        "effect", "halted", "id", "key", "n", "retry", "run", "started", "step", "task", "tick",
+        "timed_out", "timeout_ms", "tool", "unknown", "user_key",
     )  # fmt: skip
 
     def __init__(  # a row of the ledger
@@ -64,6 +64,9 @@ class Call:
         self.run = run
         self.step = step
         self.tool = tool
+        recorded = run.history.steps.get(step)
+        # What a call was when it began it stays, whatever the configuration says by now.
+        self.effect = tool.effect if recorded is None else Effect(recorded.effect or tool.effect)
         self.data = data
         self.args = Raw(data)
         self.arguments: dict[str, Any] | None = arguments
@@ -87,6 +90,8 @@ class Call:
         self.tick = 0
         self._holds = False
         """Whether it has asked for its global key and got it."""
+        self.answered_late = False
+        """Whether an attempt that was given up has succeeded after all."""
 
     # --- how it begins -----------------------------------------------------------------------
 
@@ -101,23 +106,37 @@ class Call:
     def _recover(self, step: Step) -> None:
         """Go on after a crash, a park or a settlement, as the recovery table says."""
         made = len(step.attempts)
-        unknown = any(one.status is AttemptState.UNKNOWN for one in step.attempts)
-        if step.call is CallState.IN_DOUBT:
+        if step.done:
+            self.run.complete(self.step)
+        elif step.call is CallState.IN_DOUBT:
             self._wait_for_settlement()
         elif step.ordered and step.settled is not None:
             self.attempt(made, unknown=False, evidence=f"settled by {step.settled.by}")
         elif step.attempts and step.attempts[-1].status is AttemptState.SENT:
             self._recover_sent(step, made)
         elif step.until > self.run.now():
-            self._pause(step.until, made, unknown=unknown)
+            self._pause(step.until, made)
         else:
-            self.attempt(made, unknown=unknown)
+            self._again(made)
+
+    def _again(self, made: int) -> None:
+        """Follow an attempt whose end is recorded with what it allows."""
+        step = self.recorded()
+        if not step.unknown:
+            self.attempt(made, unknown=False)
+        elif self.effect is Effect.PROBE:
+            words = step.error or Error("unknown", "how the attempt ended is unknown")
+            self.probe(made, words, own=True)
+        elif self.effect is Effect.KEY and self._may_resend(step):
+            self.attempt(made, unknown=True, evidence=ev.RESEND)
+        else:
+            self.in_doubt(made, Error("key_expired", "the key's lifetime is over"))
 
     def _recover_sent(self, step: Step, made: int) -> None:
-        what = ledger.RECOVERY[Seen.INTENT, self.tool.effect]
-        lost = Error("lost", "the worker died between the intent and the result")
+        what = ledger.RECOVERY[Seen.INTENT, self.effect]
+        lost = Error("lost", "its worker was lost between the intent and the result")
         if what is Recovery.RESEND and self._may_resend(step):
-            self.attempt(made, unknown=True, evidence="resend")
+            self.attempt(made, unknown=True, evidence=ev.RESEND)
         elif what is Recovery.PROBE:
             self.probe(made, lost, own=False)
         elif what is Recovery.RERUN:
@@ -135,6 +154,9 @@ class Call:
     def attempt(self, made: int, *, unknown: bool, evidence: str = "") -> None:
         """Begin the next attempt: its durable intent first, then the tool."""
         run = self.run
+        if run.stopping:
+            run.landed()
+            return  # whoever owns the job next begins it
         self.n, self.unknown = made + 1, unknown
         run.in_flight[self.step] = self
         committer = run.host.committer
@@ -147,11 +169,11 @@ class Call:
         run = self.run
         if self.halted or run.over:
             return
-        if self.user_key and self.n == 1 and not self._holds and self.tool.effect.effectful:
+        if self.user_key and self.n == 1 and not self._holds and self.effect.effectful:
             Asking(self, lambda: self._begin_with_key(evidence)).ask()
             return
         self.started = run.now()
-        if self.tool.effect is Effect.PURE:
+        if self.effect is Effect.PURE:
             self._dispatch()
             return
         failpoints.hit("intent.before_commit")
@@ -186,7 +208,6 @@ class Call:
         """Run the tool as a task of its own: the one place from which anything is sent."""
         run = self.run
         self.timed_out = False
-        run.host.sending += 1
         self.task = run.loop.create_task(self._send())
         run.host.deadlines.add(self, self.timeout_ms / 1_000)
 
@@ -201,7 +222,7 @@ class Call:
     def _describe(self, event: ev.Command) -> None:
         """Put into the call's first event what never changes about it."""
         tool = self.tool
-        event.tool, event.effect, event.args = tool.name, tool.effect, self.args
+        event.tool, event.effect, event.args = tool.name, self.effect, self.args
         event.digest, event.schema, event.key = self.digest, tool.schema, self.user_key
         event.after = self.after
         if tool.on_in_doubt is not OnInDoubt.PARK:
@@ -210,7 +231,7 @@ class Call:
     def _ended(self, event: ev.Command) -> ev.Command:
         """Complete the event that ends an attempt: what it follows, or what it stands for."""
         recorded = self.run.history.steps.get(self.step)
-        if self.tool.effect is Effect.PURE:
+        if self.effect is Effect.PURE:
             event.started_at, event.cause = self.started, self.cause
             if event.n == 1:
                 self._describe(event)
@@ -223,6 +244,7 @@ class Call:
 
     async def _send(self) -> None:
         tool = self.tool
+        self.run.host.sending += 1
         try:
             try:
                 arguments, self.arguments = self.arguments or tool.read(self.data), None
@@ -267,10 +289,11 @@ class Call:
             self.task.cancel()
 
     def expire(self) -> None:
-        """Cancel the attempt: its time is over."""
+        """Cancel the attempt, its time is over: again and again, as a tool may swallow it."""
         self.timed_out = True
         if self.task is not None:
             self.task.cancel()
+            self.run.host.deadlines.add(self, _AGAIN_S)
 
     def left(self) -> None:
         """Take note that nothing of the call is under way."""
@@ -280,6 +303,7 @@ class Call:
             run.host.deadlines.remove(self)
         if run.in_flight.get(self.step) is self:
             del run.in_flight[self.step]
+            run.landed()
 
     # --- how an attempt ends -----------------------------------------------------------------
 
@@ -321,7 +345,7 @@ class Call:
         change = changes.recorded(event)
         if failpoints.armed():
             change.on_durable = lambda: failpoints.hit("result.after_commit")
-        if self.user_key and self.tool.effect.effectful:
+        if self.user_key and self.effect.effectful:
             self._free(change)
         self.run.queue(change)
         self.run.complete(self.step)
@@ -342,17 +366,15 @@ class Call:
     def _raised(self, error: BaseException) -> None:
         """Decide, by the table, what an attempt that raised was and what follows."""
         n, words = self.n, describe(error)
-        outcome, following = ledger.judge(
-            kind_of(error), self.tool.effect, earlier_unknown=self.unknown
-        )
-        unknown = self.unknown or outcome is AttemptState.UNKNOWN
+        outcome, following = ledger.judge(kind_of(error), self.effect, earlier_unknown=self.unknown)
         left = n < self.retry.max
-        if following is Next.RETRY and left:
-            self._retry(outcome, words, unknown=unknown)
-        elif following is Next.RESEND and left and self._may_resend(self.recorded()):
-            self._retry(outcome, words, unknown=True)
+        again = following is Next.RETRY or (
+            following is Next.RESEND and self._may_resend(self.recorded())
+        )
+        if again and left:
+            self._retry(outcome, words)
         elif following is Next.PROBE:
-            self.probe(n, words, own=True)
+            self._quarantine(n, words)
         elif following in {Next.RETRY, Next.FAIL}:
             self.failed(n, outcome, words)
         else:
@@ -362,26 +384,31 @@ class Call:
         """Give the call as the history has it."""
         return self.run.history.steps[self.step]
 
-    def _retry(self, outcome: AttemptState, words: Error, *, unknown: bool) -> None:
-        n, now = self.n, self.run.now()
-        next_at = now + self.retry.wait_ms(n, self.run.host.clock.roll())
+    def _retry(self, outcome: AttemptState, words: Error) -> None:
+        next_at = self.run.now() + self.retry.wait_ms(self.n, self.run.host.clock.roll())
+        self._record_end(self.n, outcome, words, next_at)
+        self._pause(next_at, self.n)
+
+    def _quarantine(self, n: int, words: Error) -> None:
+        """Ask the provider, once its "no" can be final; that this attempt has ended is recorded."""
+        until = self.recorded().last_intent_at + (self.tool.max_time_ms or 0)
+        if self.step not in self.run.late:
+            self._record_end(n, AttemptState.UNKNOWN, words, until)
+        self.probe(n, words, own=True)
+
+    def _record_end(self, n: int, outcome: AttemptState, words: Error, next_at: int) -> None:
         event = ev.CallRetrying(
-            at=now, step=self.step, n=n, outcome=outcome, error=words, next_at=next_at
+            at=self.run.now(), step=self.step, n=n, outcome=outcome, error=words, next_at=next_at
         )
         self._ended(event)
         self.run.queue(changes.recorded(event))
-        self._pause(next_at, n, unknown=unknown)
 
-    def _pause(self, until: int, made: int, *, unknown: bool) -> None:
+    def _pause(self, until: int, made: int) -> None:
         """Wait for the next attempt; a long wait lets the job park."""
-        step = self.recorded()
 
         def wake() -> None:
             self.run.forget(self.step)
-            if unknown and self.tool.effect is Effect.KEY and not self._may_resend(step):
-                self.in_doubt(made, Error("key_expired", "the key's lifetime is over"))
-            else:
-                self.attempt(made, unknown=unknown, evidence="resend" if unknown else "")
+            self._again(made)
 
         self.run.wait_until(Wait(self.step, ParkedReason.TIMER, until, wake))
 
@@ -435,8 +462,9 @@ class Call:
 
     def _too_late(self, n: int, result: Raw, error: BaseException | None) -> None:
         """Keep an answer that came after the job was lost or the call given up."""
-        if self.tool.effect is Effect.PURE:
+        if self.effect is Effect.PURE:
             return
+        self.answered_late = self.answered_late or error is None
         host = self.run.host
         wish = wishes.evidence(
             self.run.job, self.step, n=n, worker=host.worker_id,

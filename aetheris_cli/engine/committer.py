@@ -7,6 +7,7 @@ everything before it is covered too.
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -34,11 +35,16 @@ class Committer:
     """Groups changes of all runs of one worker into transactions."""
 
     def __init__(
-        self, store: Store, clock: Clock, on_failure: Callable[[BaseException], None]
+        self,
+        store: Store,
+        clock: Clock,
+        on_failure: Callable[[BaseException], None],
+        on_trouble: Callable[[str], None],
     ) -> None:
         self._store = store
         self._clock = clock
         self._on_failure = on_failure
+        self._on_trouble = on_trouble
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._queue: list[Change] = []
@@ -47,7 +53,7 @@ class Committer:
         self._lingering = 0
         self._few = True
         """The last commit had hardly anyone who waited: there is nothing to gather."""
-        self._waiting: list[Callable[[], None]] = []
+        self._waiting: deque[Callable[[], None]] = deque()
         """Those who begin something new when there is room."""
         self._idle: asyncio.Future[None] | None = None
         self.troubled = ""
@@ -135,7 +141,7 @@ class Committer:
         if error is not None:
             self._failed(error)
             return
-        self.troubled = ""
+        self._say("")
         batch, self._under_way = self._under_way, []
         if refused:
             gone = {id(change) for one in refused for change in one.changes}
@@ -148,7 +154,7 @@ class Committer:
             for one in refused or ():
                 self._give_back(one)
             while self._waiting and not self.full:
-                self._waiting.pop()()
+                self._waiting.popleft()()
         except BaseException as problem:  # noqa: BLE001 - it would end in the loop's log, unseen
             self._on_failure(problem)
             return
@@ -169,10 +175,15 @@ class Committer:
             self._queue = [change for change in self._queue if change.owner is not owner]
         owner.refused([*one.changes, *later], stale=one.stale)
 
+    def _say(self, trouble: str) -> None:
+        if trouble != self.troubled:
+            self.troubled = trouble
+            self._on_trouble(trouble)
+
     def _failed(self, error: BaseException) -> None:
         if isinstance(error, StoreFull | StoreBusy):
             # Nothing was written, and nothing is lost: the same batch again, until it fits.
-            self.troubled = str(error)
+            self._say(str(error))
             self._loop.call_later(_RETRY_S, self._send)
             return
         self._on_failure(error)

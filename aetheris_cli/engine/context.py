@@ -9,7 +9,7 @@ from uuid import UUID
 
 from aetheris_cli.domain import codec
 from aetheris_cli.domain.retry import Retry
-from aetheris_cli.engine.branches import Branch, Pending
+from aetheris_cli.engine.branches import NOWHERE, Branch, Never, Pending
 from aetheris_cli.engine.commands import Commands
 from aetheris_cli.engine.gather import MAX_AT_ONCE, Gather
 from aetheris_cli.engine.outcome import Decision
@@ -94,7 +94,7 @@ class Context(Facts):
         timeout: str | float | None = None,
         retry: Retry | None = None,
         **args: Any,  # noqa: ANN401 - the tool's own
-    ) -> Pending:
+    ) -> Pending | Never:
         """Call a tool; it starts now and is awaited for its result.
 
         Raises CallFailed (when awaited) if the call ended without success.
@@ -114,15 +114,15 @@ class Context(Facts):
             self._here(), title, details=details, role=role, expires=expires
         )
 
-    def wait_signal(self, name: str, *, timeout: str | float | None = None) -> Pending:
+    def wait_signal(self, name: str, *, timeout: str | float | None = None) -> Pending | Never:
         """Wait for a signal of that name. Raises TimedOut (when awaited)."""
         return self._commands.signal(self._here(), name, timeout)
 
-    def sleep(self, duration: str | float) -> Pending:
+    def sleep(self, duration: str | float) -> Pending | Never:
         """Wait; a long sleep holds no worker."""
         return self._commands.sleep(self._here(), duration)
 
-    def child(self, agent: object, message: str = "", *, input: Any = None) -> Pending:  # noqa: A002, ANN401
+    def child(self, agent: object, message: str = "", *, input: Any = None) -> Pending | Never:  # noqa: A002, ANN401
         """Run another agent as a child job; gives its output. Raises CallFailed."""
         return self._commands.child(self._here(), agent, message, input)
 
@@ -134,10 +134,14 @@ class Context(Facts):
         All branches run to their end; then the first exception, in the order of the arguments,
         is raised.
         """
-        return await Gather(self._run, self._here(), branches, limit).results()
+        here = self._here()
+        if here is NOWHERE:
+            await Never()
+        return await Gather(self._run, here, branches, limit).results()
 
     async def checkpoint(self) -> None:
         """Wait until everything recorded so far is on the disk."""
-        self._here()
+        if self._here() is NOWHERE:
+            await Never()
         if self._run.live:
             await self._run.journal.barrier()

@@ -26,8 +26,8 @@ def words(error: BaseException | None) -> Error:
     return Error(kind, text_of(error), type(error).__name__)
 
 
-def text_of(error: BaseException | None) -> str:
-    """Give the message of an exception, bounded and clean, whatever its `__str__` does."""
+def text_of(error: object) -> str:
+    """Give what an author gave or raised as a bounded text, whatever its `__str__` does."""
     try:
         text = str(error)
     except Exception as problem:  # noqa: BLE001 - the author's code
@@ -55,9 +55,10 @@ def result(
     return ev.JobFailed(at=now, cause=history.seq, error=words(error))
 
 
-def ended(row: JobRow, event: Result) -> Change:
-    """End the job by what its code did."""
-    return changes.ended(event, deliver=_to_parent(row, event))
+def ended(row: JobRow, history: History, event: Result) -> Change:
+    """End the job by what its code did. Children of a job that has failed end with it."""
+    children = _cancel_children(row, history) if isinstance(event, ev.JobFailed) else ()
+    return changes.ended(event, deliver=[*children, *_to_parent(row, event)])
 
 
 def cancelled(row: JobRow, history: History, wish: InboxRow, now: int) -> Change:
@@ -85,12 +86,16 @@ def _cut_off(
     ask: Sequence[Question],
 ) -> Change:
     """End a job whose code has not ended, and its children with it."""
-    children = [
+    deliver = [*_cancel_children(row, history), *_to_parent(row, end)]
+    return changes.ended(end, before=before, ask=ask, deliver=deliver)
+
+
+def _cancel_children(row: JobRow, history: History) -> list[changes.Delivery]:
+    return [
         wishes.cancel_child(row.id, step.child)
         for step in history.steps.values()
         if step.child and not step.done
     ]
-    return changes.ended(end, before=before, ask=ask, deliver=[*children, *_to_parent(row, end)])
 
 
 def _to_parent(row: JobRow, event: Result | ev.JobCancelled) -> Sequence[changes.Delivery]:

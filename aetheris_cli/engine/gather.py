@@ -11,6 +11,7 @@ from aetheris_cli.engine.run import Run
 MAX_AT_ONCE: Final = 100
 """How many branches of one gather run at the same time, unless the agent says otherwise."""
 MAX_BRANCHES: Final = 10_000
+_NAMED: Final = 8
 
 
 class Gather:
@@ -53,13 +54,23 @@ class Gather:
             if not self._done.done() or self._done.cancelled():
                 self._run.unblocked()
             raise
-        self._parent.frontier = tuple(
-            dict.fromkeys(step for frontier in self._frontiers for step in frontier)
-        )
+        self._join()
         for error in self._errors:
             if error is not None:
                 raise error
         return self._results
+
+    def _join(self) -> None:
+        """Let what follows come after all branches: after their last steps, or after the gather.
+
+        Many names in each of many events would grow with the square of the branches.
+        """
+        last = dict.fromkeys(step for frontier in self._frontiers for step in frontier)
+        if len(last) > _NAMED:
+            self._run.joins[self._step] = self._run.seen(last)
+            self._parent.frontier = (self._step,)
+        else:
+            self._parent.frontier = tuple(last)
 
     def _start(self) -> None:
         at = self._next

@@ -198,8 +198,27 @@ class Journal:
         self._take(rows, stalled)
 
     def _take(self, rows: list[InboxRow], stalled: list[Change]) -> None:
-        """Put what arrived in front of what was waiting to be written."""
-        base = self.tip.seq
+        """Put what arrived between what the code has seen already and what it may not do yet.
+
+        Changes without a guard on the inbox are results: the code has gone on with them, so they
+        stay in front. Those with one have had no effect, and follow what has arrived.
+        """
+        moved: dict[int, int] = {}
+        for change in stalled:
+            if not change.inbox:
+                self._seal_again(change, moved)
+        guarded = [change for change in stalled if change.inbox]
+        for change in guarded:
+            if change.on_overtaken is not None and not change.gives_away:
+                change.on_overtaken()
+        events = self._read(rows)
+        for change in guarded:
+            self._put_again(change, moved)
+        if self._subject is not None:
+            self._subject.arrived(events)
+
+    def _read(self, rows: list[InboxRow]) -> list[AnyEvent]:
+        """Take wishes into the history, and give the events that they have become."""
         events: list[AnyEvent] = []
         answered: list[str] = []
         ask: list[Question] = []
@@ -222,30 +241,39 @@ class Journal:
             self.tip.seal(change)
             fold(events, self.history)
             self._desk.committer.put(change)
-        self._put_again(stalled, base, self.tip.seq - base)
-        if self._subject is not None:
-            self._subject.arrived(events)
+        return events
 
-    def _put_again(self, stalled: list[Change], base: int, shift: int) -> None:
+    def _put_again(self, change: Change, moved: dict[int, int]) -> None:
         """Queue what was refused once more, as it now stands; drop what may no longer be."""
-        for change in stalled:
-            if change.on_overtaken is not None:
+        if change.on_overtaken is not None:
+            if change.gives_away:
                 self.ending = False
                 change.on_overtaken()
-                continue
-            if self.cancelled_by is not None and change.inbox:
-                # Not one intent after an acknowledged cancel, and an end only by the cancel.
-                self._forget(change)
+        elif self.cancelled_by is not None:
+            # Not one intent after an acknowledged cancel, and an end only by the cancel.
+            self._forget(change)
+            if change.gives_away:
                 self.ending = False
-                continue
-            if self.paused_by is not None and _is_intent(change):
-                self._forget(change)
-                continue
-            for event in change.events:
-                if event.cause > base:
-                    event.cause += shift
-            self.tip.seal(change)
-            self._desk.committer.put(change)
+        elif self.paused_by is not None and _is_intent(change):
+            self._forget(change)
+        else:
+            self._seal_again(change, moved)
+
+    def _seal_again(self, change: Change, moved: dict[int, int]) -> None:
+        """Give a change its new place, and mend what names events by their old numbers."""
+        old = [event.seq for event in change.events]
+        for event in change.events:
+            event.cause = moved.get(event.cause, event.cause)
+            if isinstance(event, ev.SignalConsumed):
+                event.received = moved.get(event.received, event.received)
+        self.tip.seal(change)
+        for was, event in zip(old, change.events, strict=True):
+            moved[was] = event.seq
+            step = self.history.steps.get(event.step)
+            if step is not None:
+                step.last_seq = event.seq if step.last_seq == was else step.last_seq
+                step.done_seq = event.seq if step.done_seq == was else step.done_seq
+        self._desk.committer.put(change)
 
     def _forget(self, change: Change) -> None:
         """Take intents that were never written out of the history in memory."""

@@ -12,6 +12,7 @@ from aetheris_cli.domain.events import Error
 from aetheris_cli.domain.history import Step
 from aetheris_cli.domain.retry import Retry
 from aetheris_cli.domain.states import AttemptState, ParkedReason
+from aetheris_cli.engine.endings import text_of
 from aetheris_cli.engine.failures import describe
 from aetheris_cli.engine.journal import Stopped
 from aetheris_cli.engine.run import Run, Wait
@@ -33,6 +34,7 @@ class Probed(Protocol):
     timeout_ms: int
     task: asyncio.Task[None] | None
     halted: bool
+    answered_late: bool
 
     def recorded(self) -> Step:
         """Give the call as the history has it."""
@@ -87,13 +89,7 @@ class Probing:
     async def _probe(self) -> None:
         call, run = self._call, self._call.run
         try:
-            owner = call.recorded().attempts[-1].worker
-            if self._own and call.step not in run.late:
-                # Its thread has ended; how long anything else can last, `max_time` says.
-                gone = alone = True
-            else:
-                gone = await run.host.owner_gone(owner)
-                alone = await run.host.children_gone(owner)
+            gone, alone = await self._silent()
             answer = await self._ask()
             call.left()
             self._told(answer, gone=gone, alone=alone)
@@ -103,6 +99,17 @@ class Probing:
             return  # the job ends, and the call stays in doubt
         except BaseException as problem:  # noqa: BLE001 - it is ours, and must not be lost
             run.broken(problem)
+
+    async def _silent(self) -> tuple[bool, bool]:
+        """Say whether the attempt's own worker, and programs it has begun, send nothing more."""
+        call, host = self._call, self._call.run.host
+        owner = call.recorded().attempts[-1].worker
+        if not self._own:
+            return await host.owner_gone(owner), await host.children_gone(owner)
+        if call.step in call.run.late:
+            return False, False  # its thread still runs
+        # It has ended. What was given up may have left a program behind.
+        return True, self._words.kind != "timeout" or await host.children_gone(owner)
 
     def _told(self, answer: object, *, gone: bool, alone: bool) -> None:
         """Act on what the probe said."""
@@ -115,6 +122,8 @@ class Probing:
                 call.in_doubt(made, describe(error))
                 return
             call.succeeded(made, Raw(data), source="probe")
+        elif call.answered_late or any(one.error is None for one in step.evidence):
+            call.in_doubt(made, Error("contradiction", "a late answer says that it happened"))
         elif isinstance(answer, DidNotHappen) and ledger.may_trust_no(
             owner_dead=gone,
             children_gone=alone,
@@ -129,7 +138,7 @@ class Probing:
                 call.failed(made, AttemptState.NOT_SENT, words, source="probe")
         else:
             why = answer.why if isinstance(answer, Unknown) and answer.why else words.message
-            call.in_doubt(made, Error(words.kind, str(why)))
+            call.in_doubt(made, Error(words.kind, text_of(why)))
 
     async def _ask(self) -> object:
         call = self._call

@@ -111,9 +111,11 @@ class _Rehearsal(Run):
     def _maybe_live(self) -> None:
         """Stay what it is: a replay never begins anything."""
 
-    def take(self, step: str, kind: str, name: str, digest: str) -> Step | None:
+    def take(
+        self, step: str, kind: str, name: str, digest: str, *, key: str = "", schema: str = ""
+    ) -> Step | None:
         """Count what is repeated."""
-        found = super().take(step, kind, name, digest)
+        found = super().take(step, kind, name, digest, key=key, schema=schema)
         self.repeated += found is not None
         return found
 

@@ -7,7 +7,7 @@ flight is waited for, or the job parks.
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
 from aetheris_cli.domain import changes
@@ -19,7 +19,7 @@ from aetheris_cli.domain.history import Step
 from aetheris_cli.domain.records import InboxRow, JobRow
 from aetheris_cli.domain.states import ParkedReason
 from aetheris_cli.engine import endings
-from aetheris_cli.engine.branches import Branch, Pending
+from aetheris_cli.engine.branches import NOWHERE, Branch, Pending
 from aetheris_cli.engine.deadlines import Deadlines
 from aetheris_cli.engine.journal import Desk, Journal, Stopped
 from aetheris_cli.engine.outcome import outcome
@@ -31,6 +31,11 @@ from aetheris_cli.ports.code import Agent, Registry
 MAX_DEATHS: Final = 5
 SHORT_WAIT_MS: Final = 1_000
 """A job whose next timer is nearer than this keeps its worker."""
+_PATIENCE_TURNS: Final = 32
+"""So long code that catches up may be busy with its own before the next outcome is given."""
+_WARNINGS: Final = 3
+"""So often code whose run is over is told so; then its commands never return."""
+_ASIDE_S: Final = 0.05
 
 
 class Host(Desk, Protocol):
@@ -126,7 +131,13 @@ class Run:
         self.over = False
         self.stopping = False
         self._live = False
-        self._held: list[Callable[[], None]] = []
+        self._held: list[tuple[str, Callable[[], None]]] = []
+        self._turns: dict[str, bool] = {}
+        """Outcomes that must be given in this order, and whether each is there."""
+        self._patience = 0
+        self._warnings = _WARNINGS
+        self.joins: dict[str, int] = {}
+        """The gathers that have ended, each with the event that ended it."""
         self._end: tuple[Any, BaseException | None] | None = None
         self._checking = False
         self.tick = 0
@@ -160,7 +171,7 @@ class Run:
 
     def expire(self) -> None:
         """End the job: its time is over."""
-        if self.over or self.journal.ending:
+        if self.gone:
             return
         for call in list(self.in_flight.values()):
             call.halt()
@@ -205,14 +216,26 @@ class Run:
 
     def here(self) -> Branch:
         """Give the branch whose code is running. Raises AetherisError in any other place."""
-        if self.over or self.journal.ending:
-            raise Stopped
+        if self.gone:
+            self.warn()
+            return NOWHERE
         # Naming the loop spares a system call; its task is only ours in its own thread.
         task = asyncio.current_task(self.loop)
         branch = self.tasks.get(task) if task is not None else None
         if branch is None or threading.get_ident() != self._thread:
             raise _foreign()
         return branch
+
+    @property
+    def gone(self) -> bool:
+        """Whether no command has any effect any more."""
+        return self.over or self.journal.ending
+
+    def warn(self) -> None:
+        """Raise Stopped, so that the code ends; code that goes on all the same is let be."""
+        self._warnings -= 1
+        if self._warnings >= 0:
+            raise Stopped
 
     def blocked(self) -> None:
         """Count one branch less that runs."""
@@ -245,12 +268,16 @@ class Run:
             if self.stopping and not self.in_flight:
                 self._release()
             return
-        if self._end is not None and not self.settled:
+        if self._end is not None and not self._owes():
             self._finish()
         elif self.stopping:
             self._release()
         else:
             self._consider_parking()
+
+    def _owes(self) -> bool:
+        """Whether a call may have had an effect of which the history does not say how it ended."""
+        return any(step.attempts and step.effect != "pure" for step in self.history.open_calls())
 
     # --- catching up with the history --------------------------------------------------------
 
@@ -259,12 +286,12 @@ class Run:
         """Whether the code has caught up with the history, so that new commands may start."""
         return self._live
 
-    def hold(self, start: Callable[[], None]) -> None:
-        """Start a new command as soon as the code has caught up."""
+    def hold(self, step: str, start: Callable[[], None]) -> None:
+        """Start a command without an outcome as soon as the code has caught up."""
         if self._live and not self.stopping:
             start()
         else:
-            self._held.append(start)
+            self._held.append((step, start))
 
     def _maybe_live(self) -> None:
         if not self._live and self.script.over:
@@ -275,22 +302,27 @@ class Run:
         if self.over or self.journal.ending or self.stopping:
             return
         held, self._held = self._held, []
-        for start in held:
-            start()
+        for step, start in held:
+            recorded = self.history.steps.get(step)
+            if recorded is None or not recorded.done:  # else it has come meanwhile
+                start()
         self.check_soon()
 
-    def take(self, step: str, kind: str, name: str, digest: str) -> Step | None:
+    def take(
+        self, step: str, kind: str, name: str, digest: str, *, key: str = "", schema: str = ""
+    ) -> Step | None:
         """Give what is recorded at `step`, None when the command is new.
 
         Raises Stopped when another command is recorded there.
         """
         if self._live:
             return None
+        self._be_patient()
         found = self.script.take(step)
         if found is None:
             self.unrecorded(step, f"{kind} {name}".strip())
             return None
-        difference = compare(found, kind, name, digest)
+        difference = compare(found, kind, name, digest, key=key, schema=schema)
         if difference is not None:
             self.diverged(difference)
             raise Stopped
@@ -310,6 +342,7 @@ class Run:
                 return False
             self.script.order.popleft()
             self._maybe_live()
+            self._be_patient()
             pending.resolve(*outcome(self.job, self.script.step(step)))
             self.check_soon()
             return False
@@ -317,6 +350,32 @@ class Run:
             self.diverged(self.script.missing(self._doing()))
             return False
         return self._live
+
+    def _be_patient(self) -> None:
+        """Let code that has just gone on come to rest.
+
+        Branches that wait for each other by means of their own, a semaphore say, never rest all
+        at once. When nothing has happened for some turns of the loop, the next outcome is due.
+        """
+        begin = self._patience == 0 and not self._live
+        self._patience = _PATIENCE_TURNS
+        if begin:
+            self.loop.call_soon(self._wait_patiently)
+
+    def _wait_patiently(self) -> None:
+        if self._live or self.gone:
+            self._patience = 0
+            return
+        self._patience -= 1
+        if self._patience:
+            self.loop.call_soon(self._wait_patiently)
+        elif self.running:
+            self._lost_patience()
+
+    def _lost_patience(self) -> None:
+        """Give the next outcome although code is running, if anything waits for it."""
+        if not self.journal.stalled and self.script.order and self.script.order[0] in self.pendings:
+            self._deliver_next()
 
     def _doing(self) -> str:
         if self._end is None:
@@ -339,8 +398,15 @@ class Run:
 
     def cause(self, branch: Branch) -> int:
         """Give the event that led the branch to where it is."""
-        steps = self.history.steps
-        return max((steps[one].done_seq for one in branch.frontier if one in steps), default=1)
+        return self.seen(branch.frontier)
+
+    def seen(self, steps: Iterable[str]) -> int:
+        """Give the last event that gave one of these steps, or gathers, its outcome."""
+        found = self.history.steps
+        return max(
+            (found[one].done_seq if one in found else self.joins.get(one, 1) for one in steps),
+            default=1,
+        )
 
     def withdrawn(self, step: str) -> None:
         """Take note that an attempt will not be made: its intent was never written."""
@@ -357,22 +423,28 @@ class Run:
 
     def arrived(self, events: Sequence[AnyEvent]) -> None:
         """React to what was in the inbox."""
+        if self.journal.cancelled_by is not None:
+            self._cancel(self.journal.cancelled_by)
+            return
+        if self.gone:
+            return  # it stands in the history, for whoever owns the job next
         for event in events:
             self._arrived(event)
         for call in list(self.keyed.values()):
             call.look_again()
-        if self.journal.cancelled_by is not None:
-            self._cancel(self.journal.cancelled_by)
-        elif self.journal.paused_by is not None:
+        if self.journal.paused_by is not None:
             self.stop()
         self.check_soon()
 
     def _arrived(self, event: AnyEvent) -> None:
         """Let the code go on that waited for this."""
         if isinstance(event, ev.CallSettled):
+            step = self.history.steps[event.step]
             react = self.settled.pop(event.step, None)
             if react is not None:
-                react(self.history.steps[event.step])
+                react(step)
+            elif step.done:
+                self.complete(event.step)
         elif isinstance(event, ev.ApprovalDecided | ev.ChildFinished):
             self.complete(event.step)
         elif isinstance(event, ev.SignalReceived):
@@ -392,14 +464,48 @@ class Run:
     # --- outcomes ----------------------------------------------------------------------------
 
     def complete(self, step: str) -> None:
-        """Give the agent the outcome that the history now has for `step`."""
+        """Give the agent the outcome that the history now has for `step`, when it is its turn."""
         if self.waits:
             self.forget(step)
+        if not self._live:
+            self.script.arrived(step)
+            self.check_soon()
+        elif self._turns:
+            self._turns[step] = True
+            self._give_turns()
+        else:
+            self._give(step)
+        if self.running == 0:
+            self.still()
+
+    def _give(self, step: str) -> None:
         pending = self.pendings.pop(step, None)
         if pending is not None and not self.over:
             pending.resolve(*outcome(self.job, self.history.steps[step]))
-        if self.running == 0:
-            self.still()
+
+    def _give_turns(self) -> None:
+        while self._turns:
+            step, there = next(iter(self._turns.items()))
+            if not there:
+                return
+            del self._turns[step]
+            self._give(step)
+
+    def propose(self, wait: "Wait", change: Change) -> None:
+        """End a wait by its time, unless an answer has come before.
+
+        Outcomes that come while that is not sure stand behind it in the history; so they are
+        given after it.
+        """
+        step = wait.step
+
+        def overtaken() -> None:
+            self._turns.pop(step, None)
+            self._give_turns()
+            self.look_again(wait)
+
+        self._turns[step] = False
+        self.journal.propose(change, then=lambda: self.complete(step), overtaken=overtaken)
 
     def forget(self, step: str) -> None:
         """Let go of an open wait."""
@@ -433,7 +539,7 @@ class Run:
     def _finish(self) -> None:
         if self._end is not None:
             event = endings.result(self.agent.id, *self._end, self.history, self.now())
-            self._write_end(endings.ended(self.row, event))
+            self._write_end(endings.ended(self.row, self.history, event))
 
     def _cancel(self, wish: InboxRow) -> None:
         """End as cancelled: stop the code and what is in flight, and say what is unknown."""
@@ -538,12 +644,16 @@ class Run:
         """Start nothing new; give the job back once nothing is in flight."""
         self.stopping = True
         self.check_soon()
-        if self.running and not self.in_flight:
+        self.landed()
+
+    def landed(self) -> None:
+        """Take note that a call is not in flight any more."""
+        if self.stopping and self.running and not self.in_flight:
             # Code that runs without a command cannot be waited for: what it has said is kept.
-            self.loop.call_later(0.05, self._release_anyway)
+            self.loop.call_later(_ASIDE_S, self._release_anyway)
 
     def _release_anyway(self) -> None:
-        if not self.over and not self.journal.ending and not self.in_flight:
+        if not self.gone and not self.in_flight:
             self._release()
 
 

@@ -29,9 +29,7 @@ class Script:
     """What is left of the recorded part of a job."""
 
     def __init__(self, history: History) -> None:
-        self._steps = {
-            step.id: step for step in history.steps.values() if not step.name.startswith("patched ")
-        }
+        self._steps = {step.id: step for step in history.steps.values() if not _is_patch(step)}
         self._unissued = set(self._steps)
         self.order = deque(
             step
@@ -50,6 +48,11 @@ class Script:
             return None
         self._unissued.remove(step)
         return self._steps[step]
+
+    def arrived(self, step: str) -> None:
+        """Take note of an outcome that has come while the code catches up: it is the last."""
+        if step in self._steps and step not in self.order:
+            self.order.append(step)
 
     def step(self, step: str) -> Step:
         """Give a recorded step."""
@@ -71,22 +74,35 @@ def described(step: Step) -> str:
     return f"{step.kind} {step.name}".strip()
 
 
-def compare(step: Step, kind: str, name: str, digest: str) -> Divergence | None:
-    """Hold a command against the record."""
-    if (step.kind, step.name, step.digest) == (kind, name, digest):
+def compare(
+    step: Step, kind: str, name: str, digest: str, *, key: str = "", schema: str = ""
+) -> Divergence | None:
+    """Hold a command against the record.
+
+    `key`, `schema`: of a call alone. The schema counts while the call has no outcome: its bytes
+    were made for the parameters that the tool had then.
+    """
+    if (step.kind, step.name) != (kind, name):
+        what, hint = "", "the code has changed before this place: guard it with ctx.patched(name)"
+    elif step.digest != digest:
+        what = " with other arguments"
+        hint = (
+            "the code has changed, or the arguments depend on something that is not recorded: "
+            "use ctx.now, ctx.random, or a pure tool for what comes from outside"
+        )
+    elif step.key != key:
+        what = f" with the key {step.key!r}" if step.key else " without a key"
+        hint = "the key of a call never changes: a new one would be a second effect"
+    elif schema and step.schema and not step.done and step.schema != schema:
+        what = " with other parameters of the tool"
+        hint = "the tool has changed while the call was open: put it back, or cancel the job"
+    else:
         return None
-    same_name = (step.kind, step.name) == (kind, name)
-    return Divergence(
-        step.id,
-        expected=described(step) + (" with other arguments" if same_name else ""),
-        found=f"{kind} {name}".strip(),
-        hint=(
-            "the arguments depend on something that is not recorded: use ctx.now, ctx.random, "
-            "or a pure tool for what comes from outside"
-            if same_name
-            else "the code has changed before this place: guard the change with ctx.patched(name)"
-        ),
-    )
+    return Divergence(step.id, described(step) + what, f"calls {kind} {name}".strip(), hint)
+
+
+def _is_patch(step: Step) -> bool:
+    return step.kind == "value" and step.name.startswith("patched ")
 
 
 def _place(step: str) -> tuple[int, ...]:

@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 
 from aetheris_cli.domain.errors import UsageError
 from aetheris_cli.domain.retry import Retry
-from aetheris_cli.engine.branches import Branch, Pending
+from aetheris_cli.engine.branches import Branch, Never, Pending
 from aetheris_cli.engine.context import Facts
 from aetheris_cli.engine.gather import MAX_AT_ONCE, Gather
 from aetheris_cli.engine.journal import Stopped
 from aetheris_cli.engine.outcome import Decision
 from aetheris_cli.engine.run import Run
+from aetheris_cli.engine.threads import carried
 
 Result = TypeVar("Result")
 
@@ -55,9 +56,7 @@ class SyncContext(Facts):
             elif isinstance(error, Stopped):
                 done.cancel()
             else:
-                done.set_exception(
-                    error if isinstance(error, Exception) else RuntimeError(repr(error))
-                )
+                done.set_exception(carried(error))
 
         run.host.threads.start(
             work, lambda result, error: _hop(run.loop, lambda: ended(result, error))
@@ -76,8 +75,9 @@ class SyncContext(Facts):
 
     def _on_loop(self, work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         """Do something on the event loop and wait for it here."""
-        if self._run.over:
-            raise Stopped
+        if self._run.gone:
+            self._run.warn()
+            threading.Event().wait()  # it goes on all the same: for ever, and at no cost
         future: Future[Result] = asyncio.run_coroutine_threadsafe(work(), self._run.loop)
         try:
             return future.result()
@@ -86,14 +86,15 @@ class SyncContext(Facts):
                 raise Stopped from error
             raise
 
-    def _await(self, issue: Callable[[Branch], Pending]) -> Any:  # noqa: ANN401
+    def _await(self, issue: Callable[[Branch], Pending | Never]) -> Any:  # noqa: ANN401
         branch = self._here()
 
         async def work() -> Any:  # noqa: ANN401
             if self._run.over:
                 raise asyncio.CancelledError
             try:
-                return await _Waiting(issue(branch), branch)
+                issued = issue(branch)
+                return await (_Waiting(issued, branch) if isinstance(issued, Pending) else issued)
             except Stopped:
                 raise asyncio.CancelledError from None
 

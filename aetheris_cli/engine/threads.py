@@ -79,7 +79,7 @@ async def in_thread(
         elif error is None:
             done.set_result(result)
         else:
-            done.set_exception(_carried(error))
+            done.set_exception(carried(error))
 
     def reply(result: Any, error: BaseException | None) -> None:  # noqa: ANN401
         try:
@@ -88,7 +88,12 @@ async def in_thread(
             return  # the loop has ended
 
     threads.start(function, reply)
-    return await done
+    try:
+        return await done
+    except asyncio.CancelledError:
+        if done.done() and not done.cancelled():
+            return done.result()  # the answer came first, and it is never dropped
+        raise
 
 
 class Carried(Exception):
@@ -99,7 +104,7 @@ class Carried(Exception):
         self.error = error
 
 
-def _carried(error: BaseException) -> BaseException:
+def carried(error: BaseException) -> BaseException:
     """Wrap what would end the event loop (SystemExit) or confuse a future (StopIteration)."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error

@@ -61,7 +61,7 @@ def approval(
             at=run.now(), step=step, cause=run.history.steps[step].last_seq,
             approved=False, by_expiry=True, comment="nobody decided in time",
         )  # fmt: skip
-        _expire(run, wait, event)
+        run.propose(wait, changes.expired(event))
 
     wait = Wait(step, ParkedReason.APPROVAL, until, expire)
     run.wait_until(wait)
@@ -82,20 +82,11 @@ def signal(at: Opening, name: str, timeout_ms: int) -> None:
         event = ev.SignalConsumed(
             at=run.now(), step=step, cause=run.history.steps[step].last_seq, received=0
         )
-        _expire(run, wait, event)
+        run.propose(wait, changes.expired(event))
 
     wait = Wait(step, ParkedReason.SIGNAL, until, expire, name)
     run.wait_until(wait)
     run.offer_signals()
-
-
-def _expire(run: Run, wait: Wait, event: ev.ApprovalDecided | ev.SignalConsumed) -> None:
-    """End a wait by its time; an answer that came before that is acknowledged, so it wins."""
-    run.journal.propose(
-        changes.expired(event),
-        then=lambda: run.complete(wait.step),
-        overtaken=lambda: run.look_again(wait),
-    )
 
 
 def timer(at: Opening, ms: int) -> None:

@@ -12,7 +12,13 @@ from typing import Any, Final, NamedTuple
 
 from aetheris_cli.domain import ids
 from aetheris_cli.domain.changes import NewJob
-from aetheris_cli.domain.errors import AetherisError, StoreUnavailable
+from aetheris_cli.domain.errors import (
+    AetherisError,
+    StoreBusy,
+    StoreFailed,
+    StoreFull,
+    StoreUnavailable,
+)
 from aetheris_cli.domain.events import JobSubmitted
 from aetheris_cli.domain.records import JobRow, WorkerRow
 from aetheris_cli.domain.states import SILENT, WorkerState
@@ -31,6 +37,7 @@ from aetheris_cli.ports.store import Claimed, Store
 _POLL_S: Final = 0.1
 _PEERS_POLLS: Final = 10
 _FOREIGN_S: Final = 0.25
+_AGAIN_S: Final = 0.25
 
 
 class Settings(NamedTuple):
@@ -70,10 +77,12 @@ class Worker:
         self.threads = Threads()
         self.deadlines = Deadlines(asyncio.get_running_loop())
         self.worker_id = ids.make("wrk", clock.now_ms(), clock.chance(ids.CHANCE_BYTES))
-        self.committer = Committer(store, clock, self.failed)
+        self.committer = Committer(store, clock, self.failed, self._troubled)
         self.runs: dict[int, Run] = {}
         self.sending = 0
         self.on_over: Callable[[str], None] | None = None
+        self.on_trouble: Callable[[str], None] | None = None
+        """Told why nothing can be written for the moment, and (empty) when that is over."""
         self._loop = asyncio.get_running_loop()
         self._presence = presence(self.worker_id)
         self._wake = asyncio.Event()
@@ -105,6 +114,12 @@ class Worker:
             self.on_over(run.job)
         if full or self._stopping:
             # With room to spare, all that was ready has been claimed already.
+            self._wake.set()
+
+    def _troubled(self, trouble: str) -> None:
+        if self.on_trouble is not None:
+            self.on_trouble(trouble)
+        if not trouble:
             self._wake.set()
 
     def child_spawned(self) -> None:
@@ -175,7 +190,7 @@ class Worker:
         try:
             while not self._stopping and self._failure is None:
                 self._wake.clear()
-                if not await self._claim():
+                if not await self._patiently(self._claim()):
                     await self._wake.wait()
             if self._failure is None:
                 await self._drain()
@@ -194,10 +209,10 @@ class Worker:
         self._left = True
         for peer in self._peers.values():
             self._presence.unwatch(peer, self._died)
-        if self._failure is None:
-            await self.committer.idle()
-            if self._background:
-                await asyncio.wait(self._background, timeout=self.settings.grace_s)
+        if not isinstance(self._failure, StoreFailed):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.settings.grace_s):
+                    await self._finish_writing()
         self.deadlines.close()
         # Others take "stopped" as the proof that no tool of this worker sends anything more.
         quiet = not (cut_off or self.sending or self.threads.busy)
@@ -206,9 +221,16 @@ class Worker:
                 self.worker_id,
                 WorkerState.STOPPED if quiet else WorkerState.LOST,
                 self.clock.now_ms(),
-                released=True,
+                released=self._failure is None,
             )
         self._presence.close(quiet=quiet)
+
+    async def _finish_writing(self) -> None:
+        """Keep what was received: results that are queued, and late answers as evidence."""
+        if not isinstance(self._failure, LeaseLost):
+            await self.committer.idle()
+        if self._background:
+            await asyncio.wait(self._background)
 
     def _helper_done(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -288,6 +310,15 @@ class Worker:
             self._wake_after(_FOREIGN_S)
         return bool(claimed) or rung
 
+    async def _patiently(self, work: Coroutine[Any, Any, bool]) -> bool:
+        """Do what can be done later as well; a store that is busy or full is asked again."""
+        try:
+            return await work
+        except (StoreBusy, StoreFull) as error:
+            self._troubled(str(error))
+            self._wake_after(_AGAIN_S)
+            return False
+
     def _wake_after(self, seconds: float) -> None:
         """Look again at that time; one timer at most is pending."""
         if self._timer is not None:
@@ -343,7 +374,7 @@ class Worker:
                     self._rung_lately = False
                     await self._meet()
             self._death.clear()
-            await self._reap()
+            await self._patiently(self._reap())
 
     async def _meet(self) -> None:
         """Get to know the other workers, and hear of their deaths from now on."""
@@ -366,20 +397,21 @@ class Worker:
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(heard)
 
-    async def _reap(self) -> None:
+    async def _reap(self) -> bool:
         """Queue the jobs of workers that are proven dead or have let their lease run out."""
         boot = self.clock.boot_ms()
         for peer in list(self._peers.values()):
             gone = peer.id in self._dead or self._presence.is_gone(peer)
             if gone or (peer.boot == self._presence.boot and peer.expires_at < boot):
-                del self._peers[peer.id]
-                self._dead.discard(peer.id)
                 await self.store.end_worker(
                     peer.id, WorkerState.DEAD if gone else WorkerState.LOST, self.clock.now_ms()
                 )
+                self._peers.pop(peer.id, None)
+                self._dead.discard(peer.id)
                 if gone:
                     self._presence.forget(peer.id)
                 self._wake.set()
+        return True
 
     async def _bury(self) -> None:
         """Note of workers that were lost that their process has ended by now."""
@@ -405,5 +437,5 @@ class Worker:
                 raise LeaseLost(
                     "this worker has lost its lease",
                     why="it did not renew it in time: its process was stopped, or its loop blocked",
-                    fix="its jobs go on elsewhere; it starts again under a new name",
+                    fix="its jobs go on elsewhere; `aetheris worker` starts a new one",
                 )

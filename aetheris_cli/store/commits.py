@@ -141,12 +141,13 @@ def _tell_others(changes: list[Change], ended: list[int], now: int) -> Op[None]:
 
 
 def _rows(patches: list[tuple[Change, RowPatch]]) -> Op[None]:
-    read = [(one.no, patch.inbox_done) for one, patch in patches if patch.inbox_done is not None]
+    # The last of several of one job counts: a statement must not meet a row twice.
+    read = {one.no: patch.inbox_done for one, patch in patches if patch.inbox_done is not None}
     if read:
-        yield Many("mark_read", read)
-    given = [_given(one, patch) for one, patch in patches if patch.status is not None]
+        yield Many("mark_read", list(read.items()))
+    given = {one.no: _given(one, patch) for one, patch in patches if patch.status is not None}
     if given:
-        yield Many("give_away", given)
+        yield Many("give_away", list(given.values()))
 
 
 def _given(change: Change, patch: RowPatch) -> tuple[Any, ...]:

@@ -13,11 +13,11 @@ import msgspec
 from aetheris_cli.domain import chain, codec, wishes
 from aetheris_cli.domain import events as ev
 from aetheris_cli.domain.changes import Delivery
-from aetheris_cli.domain.errors import Bug, Conflict, NotFound
+from aetheris_cli.domain.errors import Bug, Conflict, NotFound, StoreDamaged
 from aetheris_cli.domain.events import AnyEvent
 from aetheris_cli.domain.history import History, fold
 from aetheris_cli.domain.records import InboxRow, JobRow, Question
-from aetheris_cli.domain.states import JOB, JOB_ENDED, JobState, advance
+from aetheris_cli.domain.states import JOB, JOB_ENDED, JobState, ParkedReason, advance
 from aetheris_cli.ports.store import Claimed
 from aetheris_cli.store.requests import Find, Many, Op, Q
 
@@ -148,9 +148,26 @@ def claim(
         return []
     yield from _own(rows, worker, now)
     histories: dict[int, list[AnyEvent]] = {row.no: [] for row in rows}
+    unreadable: dict[int, StoreDamaged] = {}
     for no, _, body in (yield Find("events_of_many", [(row.no,) for row in rows])):
-        histories[no].append((yield from _whole_event(body)))
-    return [Claimed(row, histories[row.no]) for row in rows]
+        try:
+            histories[no].append((yield from _whole_event(body)))
+        except StoreDamaged as error:
+            unreadable.setdefault(no, error)
+    for row in rows:
+        if row.no in unreadable:
+            yield from _set_aside(row, unreadable[row.no], now)
+    return [Claimed(row, histories[row.no]) for row in rows if row.no not in unreadable]
+
+
+def _set_aside(row: JobRow, error: StoreDamaged, now: int) -> Op[None]:
+    """Park a job whose history cannot be read: it must not be in the way of the others."""
+    row.status = advance(JOB, JobState.RUNNING, JobState.PARKED)
+    row.parked, row.worker = ParkedReason.CRASH_LOOP, ""
+    title = f"its history cannot be read: {error.why}"
+    yield from append(row, [ev.JobParked(at=now, reason=row.parked, note=title)])
+    yield from save(row)
+    yield from put_question(row.no, Question("", ParkedReason.CRASH_LOOP, now, title))
 
 
 def _urgency(row: JobRow) -> tuple[int, int, int]:
@@ -183,6 +200,9 @@ def deliver(delivery: Delivery, now: int) -> Op[wishes.Receipt]:
     if rows:
         return wishes.Receipt(new=False, first=InboxRow(*rows[0]))
     wishes.check(row, delivery, question, now)
+    if not row.worker and row.inbox_done < row.inbox_seq:
+        yield from act_on_unread(row, now)
+        wishes.check(row, delivery, question, now)
     wish = InboxRow(
         row.inbox_seq + 1, delivery.kind, delivery.step, delivery.actor, now, delivery.body
     )
@@ -203,7 +223,12 @@ def _act(row: JobRow, wish: InboxRow, now: int) -> Op[None]:
     """Take a wish into the history of a job that nobody owns."""
     history = History()
     if wishes.needs_history(wish):
-        history = yield from whole(row.no)
+        try:
+            history = yield from whole(row.no)
+        except StoreDamaged:
+            if wish.kind != "cancel":
+                raise
+            # To end a job must always be possible. What it had in flight cannot be listed.
     waits = [Question(*found) for found in (yield Q("questions_of", {"no": row.no}))]
     taken = wishes.take(wish, row, history, waits, now)
     yield from append(row, taken.events)
@@ -280,8 +305,15 @@ def events_after(no: int, after: int, limit: int) -> Op[list[AnyEvent]]:
 
 
 def _whole_event(body: str) -> Op[AnyEvent]:
-    """Read a stored line, with large payloads put back in place."""
-    event = ev.decode(body)
+    """Read a stored line, with large payloads put back in place. Raises StoreDamaged."""
+    try:
+        event = ev.decode(body)
+    except msgspec.MsgspecError as error:
+        raise StoreDamaged(
+            "an event of the job cannot be read",
+            why=str(error),
+            fix="`aetheris store check` says which; a job that cannot be read can be cancelled",
+        ) from error
     for field, key in (event.refs or {}).items():
         kept = yield Q("payload", {"digest": key})
         if kept:

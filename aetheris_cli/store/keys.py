@@ -30,6 +30,8 @@ def hold(claim: Claim, now: int) -> Op[Held]:
         history = yield from jobs.whole(job_no)
         step = history.steps.get(step_id)
         how = standing(step, job_ended=history.ended is not None)
+        if step is not None and (step.name, step.key) != (claim.tool, claim.key):
+            how = Standing.FREE  # its code changed before it was sent, and calls something else
         call_id = ids.call_id(JobId(other.id), StepId(step_id))
         if how is not Standing.FREE and digest != claim.digest:
             return Held(Hold.CONFLICT, call_id)

@@ -113,10 +113,12 @@ class Writer:
         self._refuse_fork()
         if self._quick >= QUICK_ONES and self._queue.empty() and self._desk.acquire(blocking=False):
             try:
-                if self._transact([item], wait=False):
-                    return
+                ran = self._transact([item], wait=False)
             finally:
                 self._desk.release()
+            if ran is not None:
+                _answer(ran)
+                return
         self._queue.put(item)
 
     def _refuse_fork(self) -> None:
@@ -142,26 +144,28 @@ class Writer:
                 item = self._queue.get()
             if batch:
                 with self._desk:
-                    self._transact(batch, wait=True)
+                    ran = self._transact(batch, wait=True)
+                _answer(ran or [])  # whoever hears of it finds the desk free
         self._conn.close()
         self._turnstile.close()
 
-    def _transact(self, batch: list[_Item], *, wait: bool) -> bool:
-        """Run a batch and answer it. False: it would have to wait, and nothing has been begun."""
+    def _transact(self, batch: list[_Item], *, wait: bool) -> list[_Item] | None:
+        """Run a batch; give those to be answered. None: it would have to wait, so nothing began."""
         ran: list[_Item] = []
         began = time.monotonic()
         try:
             if self._failed is not None:
                 raise self._failed
             if not self._turnstile.enter(wait=wait):
-                return False
+                return None
             try:
                 self._inside(batch, ran, wait=wait)
             finally:
                 self._turnstile.leave()
-        except AetherisError as error:
+        except (AetherisError, OSError) as problem:
+            error = problem if isinstance(problem, AetherisError) else _of_the_system(problem)
             if not wait and not ran:
-                return False
+                return None
             if not ran:
                 ran += [item for item in batch if item.taken.acquire(blocking=False)]
             for item in ran:
@@ -169,9 +173,7 @@ class Writer:
             if isinstance(error, StoreFailed):
                 self._failed = error
         self._quick = self._quick + 1 if time.monotonic() - began < QUICK_S else 0
-        for item in ran:
-            item.reply(item)
-        return True
+        return ran
 
     def _begin(self, *, wait: bool) -> None:
         """Take SQLite's own write lock. Past the turnstile only a foreign program can hold it."""
@@ -256,6 +258,19 @@ class Writer:
     def join(self) -> None:
         """Wait for the thread's end."""
         self._thread.join(timeout=30)
+
+
+def _answer(items: list[_Item]) -> None:
+    for item in items:
+        item.reply(item)
+
+
+def _of_the_system(error: OSError) -> StoreFailed:
+    return StoreFailed(
+        f"the lock of the store failed: {error}",
+        why="without it two programs could write at the same time, so nothing more is written",
+        fix="check the disk, then start again: what is durable is found and goes on",
+    )
 
 
 async def ask(

@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_type_hints, overload
 
 import msgspec
 
@@ -18,7 +18,27 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 ATTRIBUTE = "__aetheris_tool__"
 
 
+@overload
+def tool(function: Function, /) -> Function: ...
+
+
+@overload
 def tool(
+    *,
+    effect: str = "unsafe",
+    name: str | None = None,
+    timeout: str | float = "60s",
+    max_time: str | float | None = None,
+    retry: Retry = ...,
+    probe: Callable[..., Any] | None = None,
+    key_ttl: str | float | None = None,
+    on_in_doubt: str = "park",
+) -> Callable[[Function], Function]: ...
+
+
+def tool(
+    function: Any = None,
+    /,
     *,
     effect: str = "unsafe",
     name: str | None = None,
@@ -28,18 +48,23 @@ def tool(
     probe: Callable[..., Any] | None = None,
     key_ttl: str | float | None = None,
     on_in_doubt: str = "park",
-) -> Callable[[Function], Function]:
+) -> Any:
     """Declare a function as a tool. The function itself stays as it is.
 
     `effect`: pure, key, probe or unsafe. `timeout`: how long to wait for an attempt.
     `max_time`: how long a request can last out there; with it a probe's "no" can be trusted.
     `probe(CallInfo)` gives Happened, DidNotHappen or Unknown. `key_ttl`: how long the provider
     remembers an idempotency key. `on_in_doubt`: park or fail. A plain function runs in a
-    thread. Raises UsageError when the declaration makes no sense.
+    thread. Raises UsageError when the declaration makes no sense. Without parentheses all is
+    as the defaults say.
     """
+    if function is not None:
+        return tool()(function)
+    if not isinstance(retry, Retry):
+        raise UsageError(f"retry is {retry!r}", fix="write retry=Retry(3)")
 
     def declare(function: Function) -> Function:
-        label = name or str(getattr(function, "__name__", "tool"))
+        label = codec.text(name or str(getattr(function, "__name__", "tool")), "the name of a tool")
         made = _make(
             function,
             label,
@@ -167,12 +192,17 @@ def _read(decode: Callable[[bytes], Any], struct: Any, label: str, data: bytes) 
         found = decode(data)
     except msgspec.ValidationError as error:
         raise InvalidPayload(
-            f"the arguments of tool {label} do not fit",
-            why=str(error),
+            f"the arguments of tool {label} do not fit: {error}",
+            why=_takes(struct),
             fix="`aetheris tools` shows what it takes",
         ) from None
     values = ((name, getattr(found, name)) for name in struct.__struct_fields__)
     return {name: value for name, value in values if value is not msgspec.UNSET}
+
+
+def _takes(struct: Any) -> str:  # noqa: ANN401
+    names = ", ".join(struct.__struct_fields__)
+    return f"it takes {names}" if names else "it takes no arguments"
 
 
 def _read_anything(data: bytes) -> dict[str, Any]:

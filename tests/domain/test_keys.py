@@ -11,7 +11,10 @@ from aetheris_cli.domain.states import CallState as C
 def holder(call: C, *attempts: A, verdict: str = "") -> Step:
     made = [Attempt(n, 1, "w", status, 1) for n, status in enumerate(attempts, 1)]
     settled = Settlement(verdict, "me", "looked", 1) if verdict else None
-    return Step(id="1", kind="call", name="t", call=call, attempts=made, settled=settled)
+    cleared = len(made) if verdict == "did_not_happen" else 0
+    return Step(
+        id="1", kind="call", name="t", call=call, attempts=made, settled=settled, cleared=cleared
+    )
 
 
 @pytest.mark.parametrize(
