@@ -154,6 +154,8 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 MAX_MESSAGE: Final = 1 << 20
 """Characters of a job's message."""
+MAX_REASON: Final = 10_000
+"""Characters of a person's reason or comment."""
 MAX_NAME: Final = 1_000
 """Characters of a name, a key or a title."""
 

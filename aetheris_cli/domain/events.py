@@ -108,6 +108,17 @@ class JobParked(Event, tag="job.parked", kw_only=True):
     note: str = ""
 
 
+class JobAsked(Event, tag="job.asked", kw_only=True):
+    """The owner has taken note of a person's wish for the whole job, and will act on it.
+
+    Between the two it may die: whoever owns the job next finds the wish here.
+    """
+
+    what: str
+    """cancel, pause or resume."""
+    reason: str = ""
+
+
 class JobSucceeded(Event, tag="job.succeeded", kw_only=True):
     output: Raw = NULL
 
@@ -268,6 +279,7 @@ AnyEvent: TypeAlias = (
     | JobClaimed
     | JobQueued
     | JobParked
+    | JobAsked
     | JobSucceeded
     | JobFailed
     | JobCancelled

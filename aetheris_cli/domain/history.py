@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from aetheris_cli.domain import events as ev
 from aetheris_cli.domain.events import NONE, AnyEvent, Command, Error
-from aetheris_cli.domain.states import AttemptState, CallState, JobState, StepState
+from aetheris_cli.domain.states import AttemptState, CallState, JobState, ParkedReason, StepState
 
 
 class Attempt(msgspec.Struct, gc=False):
@@ -115,6 +115,10 @@ class History(msgspec.Struct):
     logs: set[str] = msgspec.field(default_factory=set)
     """The places that have logged already."""
     parked: ev.JobParked | None = None
+    cancel: ev.JobAsked | None = None
+    """A wish to cancel that was noted and not carried out yet."""
+    pause: ev.JobAsked | None = None
+    """A wish to pause that was noted and not carried out yet."""
     ended: ev.JobSucceeded | ev.JobFailed | ev.JobCancelled | None = None
     worker: str = ""
     epoch: int = 0
@@ -175,11 +179,20 @@ def _queued(history: History, event: ev.JobQueued) -> None:
     if event.reason == "worker_died":
         history.deaths += 1
     elif event.reason == "resumed":
-        history.deaths = 0
+        history.deaths, history.pause = 0, None
 
 
 def _parked(history: History, event: ev.JobParked) -> None:
     history.status, history.worker, history.parked = JobState.PARKED, "", event
+    if event.reason == ParkedReason.PAUSED:
+        history.pause = None
+
+
+def _asked(history: History, event: ev.JobAsked) -> None:
+    if event.what == "cancel":
+        history.cancel = event
+    else:
+        history.pause = event if event.what == "pause" else None
 
 
 def _job_ended(history: History, event: ev.JobSucceeded | ev.JobFailed | ev.JobCancelled) -> None:
@@ -204,6 +217,7 @@ _JOB: Final[dict[type, Callable[[History, Any], None]]] = {
     ev.JobClaimed: _claimed,
     ev.JobQueued: _queued,
     ev.JobParked: _parked,
+    ev.JobAsked: _asked,
     **dict.fromkeys(_ENDS, _job_ended),
     ev.SignalReceived: _signal_received,
 }

@@ -83,6 +83,8 @@ class WorkerRow(msgspec.Struct):
     pid: int
     lock_dir: str
     """The random id of the directory that holds its lock file."""
+    space: str
+    """Where its processes can be looked for: the namespace of their numbers, and their group."""
     started_at: int
     beat_at: int
     expires_at: int

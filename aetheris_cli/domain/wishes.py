@@ -77,7 +77,13 @@ _HOLDING: Final = frozenset(str(reason) for reason in RESUMABLE)
 
 
 def _write(body: _Body) -> str:
+    """Write a body, after every text of it has been judged: what is kept must be read again."""
+    for field in _TEXTS:
+        codec.text(getattr(body, field), f"the {field}", most=codec.MAX_REASON, empty=True)
     return ev.encode(body).decode()
+
+
+_TEXTS: Final = ("comment", "reason", "name", "key", "verdict")
 
 
 # --- making wishes ---------------------------------------------------------------------------
@@ -242,10 +248,23 @@ def _awaits(waits: Sequence[Question], name: str) -> bool:
     return any(wait.kind == "signal" and wait.name == name for wait in waits)
 
 
-def _cancel(wish: InboxRow, body: _Body, history: History, now: int) -> Taken:
+def noted(wish: InboxRow, now: int) -> ev.JobAsked:
+    """Give the event by which an owner takes note of a wish for the whole job."""
+    reason = _read(wish.body).reason
+    return ev.JobAsked(at=now, actor=wish.actor, what=wish.kind, reason=reason)
+
+
+def cancelled(
+    history: History, actor: str, reason: str, now: int
+) -> tuple[ev.JobCancelled, list[AnyEvent], list[Question]]:
+    """Give the end of a cancelled job, and what its open calls leave: events and questions."""
     events, questions = left_open(history, "the job was cancelled while the call was open", now)
-    events.append(ev.JobCancelled(at=now, actor=wish.actor, reason=body.reason))
-    return Taken(events, ask=questions, status=JobState.CANCELLED)
+    return ev.JobCancelled(at=now, actor=actor, reason=reason), events, questions
+
+
+def _cancel(wish: InboxRow, body: _Body, history: History, now: int) -> Taken:
+    end, events, questions = cancelled(history, wish.actor, body.reason, now)
+    return Taken([*events, end], ask=questions, status=JobState.CANCELLED)
 
 
 def _pause(wish: InboxRow, _body: _Body, _history: History, now: int) -> Taken:

@@ -9,10 +9,10 @@ from msgspec import Raw
 from aetheris_cli.domain import changes, codec, wishes
 from aetheris_cli.domain import events as ev
 from aetheris_cli.domain.changes import Change
-from aetheris_cli.domain.errors import AetherisError, Bug, InvalidPayload
+from aetheris_cli.domain.errors import AetherisError, InvalidPayload
 from aetheris_cli.domain.events import AnyEvent, Error
 from aetheris_cli.domain.history import History
-from aetheris_cli.domain.records import InboxRow, JobRow, Question
+from aetheris_cli.domain.records import JobRow, Question
 from aetheris_cli.domain.states import JobState, ParkedReason
 
 _WORDS: Final = 2_000
@@ -61,13 +61,11 @@ def ended(row: JobRow, history: History, event: Result) -> Change:
     return changes.ended(event, deliver=[*children, *_to_parent(row, event)])
 
 
-def cancelled(row: JobRow, history: History, wish: InboxRow, now: int) -> Change:
+def cancelled(row: JobRow, history: History, wish: ev.JobAsked, now: int) -> Change:
     """End the job by a person's wish, and say of what is in flight that nobody knows."""
-    taken = wishes.take(wish, row, history, (), now)
-    *before, end = taken.events
-    if not isinstance(end, ev.JobCancelled):
-        raise Bug(f"a cancel became {type(end).__name__}")
-    return _cut_off(row, history, end, before, taken.ask)
+    end, before, ask = wishes.cancelled(history, wish.actor, wish.reason, now)
+    end.cause = wish.seq
+    return _cut_off(row, history, end, before, ask)
 
 
 def timed_out(row: JobRow, history: History, limit_ms: int, now: int) -> Change:
@@ -133,9 +131,9 @@ def parked(
     return changes.parked(event, reason, wake_at=until, ask=ask)
 
 
-def paused(wish: InboxRow, now: int) -> Change:
+def paused(wish: ev.JobAsked, now: int) -> Change:
     """Put the job away because a person said so."""
-    event = ev.JobParked(at=now, actor=wish.actor, reason=ParkedReason.PAUSED)
+    event = ev.JobParked(at=now, cause=wish.seq, actor=wish.actor, reason=ParkedReason.PAUSED)
     ask = Question(step="", kind=ParkedReason.PAUSED, since=now, title="paused by a person")
     return changes.parked(event, ParkedReason.PAUSED, ask=(ask,))
 

@@ -67,8 +67,6 @@ class Journal:
         """Nothing is written any more."""
         self.ending = False
         """The last change is on its way."""
-        self.cancelled_by: InboxRow | None = None
-        self.paused_by: InboxRow | None = None
         self._stalled: list[Change] | None = None
         """What waits until the inbox has been read; None: nothing does."""
         self._reading = False
@@ -222,13 +220,11 @@ class Journal:
         events: list[AnyEvent] = []
         answered: list[str] = []
         ask: list[Question] = []
+        now = self._desk.clock.now_ms()
         for row in rows:
-            if row.kind == "cancel":
-                self.cancelled_by = row
-            elif row.kind in {"pause", "resume"}:
-                self.paused_by = row if row.kind == "pause" else None
+            if row.kind in {"cancel", "pause", "resume"}:
+                events.append(wishes.noted(row, now))
             else:
-                now = self._desk.clock.now_ms()
                 taken = wishes.take(row, self._row, self.history, (), now)
                 events += taken.events
                 answered += taken.answered
@@ -249,12 +245,12 @@ class Journal:
             if change.gives_away:
                 self.ending = False
                 change.on_overtaken()
-        elif self.cancelled_by is not None:
+        elif self.history.cancel is not None:
             # Not one intent after an acknowledged cancel, and an end only by the cancel.
             self._forget(change)
             if change.gives_away:
                 self.ending = False
-        elif self.paused_by is not None and _is_intent(change):
+        elif self.history.pause is not None and _is_intent(change):
             self._forget(change)
         else:
             self._seal_again(change, moved)

@@ -16,7 +16,7 @@ from aetheris_cli.domain.changes import Change
 from aetheris_cli.domain.errors import AetherisError, UsageError
 from aetheris_cli.domain.events import AnyEvent
 from aetheris_cli.domain.history import Step
-from aetheris_cli.domain.records import InboxRow, JobRow
+from aetheris_cli.domain.records import JobRow
 from aetheris_cli.domain.states import ParkedReason
 from aetheris_cli.engine import endings
 from aetheris_cli.engine.branches import NOWHERE, Branch, Pending
@@ -148,6 +148,13 @@ class Run:
         """Begin to run the agent's code."""
         if self.row.inbox_seq > self.row.inbox_done:
             self.journal.read_inbox()
+        if self.history.cancel is not None:
+            self._cancel(self.history.cancel)
+            return
+        if self.history.pause is not None:
+            self.stopping = True
+            self._release()
+            return
         if self.history.deaths >= MAX_DEATHS:
             self._park(
                 ParkedReason.CRASH_LOOP,
@@ -423,8 +430,8 @@ class Run:
 
     def arrived(self, events: Sequence[AnyEvent]) -> None:
         """React to what was in the inbox."""
-        if self.journal.cancelled_by is not None:
-            self._cancel(self.journal.cancelled_by)
+        if self.history.cancel is not None:
+            self._cancel(self.history.cancel)
             return
         if self.gone:
             return  # it stands in the history, for whoever owns the job next
@@ -432,7 +439,7 @@ class Run:
             self._arrived(event)
         for call in list(self.keyed.values()):
             call.look_again()
-        if self.journal.paused_by is not None:
+        if self.history.pause is not None:
             self.stop()
         self.check_soon()
 
@@ -541,7 +548,7 @@ class Run:
             event = endings.result(self.agent.id, *self._end, self.history, self.now())
             self._write_end(endings.ended(self.row, self.history, event))
 
-    def _cancel(self, wish: InboxRow) -> None:
+    def _cancel(self, wish: ev.JobAsked) -> None:
         """End as cancelled: stop the code and what is in flight, and say what is unknown."""
         for call in list(self.in_flight.values()):
             call.halt()
@@ -582,7 +589,7 @@ class Run:
         self.check_soon()
 
     def _release(self) -> None:
-        wish = self.journal.paused_by
+        wish = self.history.pause
         if wish is not None:
             change = endings.paused(wish, self.now())
             failpoints.hit("park.before_commit")

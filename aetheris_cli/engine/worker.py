@@ -15,9 +15,9 @@ from aetheris_cli.domain.changes import NewJob
 from aetheris_cli.domain.errors import (
     AetherisError,
     StoreBusy,
+    StoreDamaged,
     StoreFailed,
     StoreFull,
-    StoreUnavailable,
 )
 from aetheris_cli.domain.events import JobSubmitted
 from aetheris_cli.domain.records import JobRow, WorkerRow
@@ -38,6 +38,8 @@ _POLL_S: Final = 0.1
 _PEERS_POLLS: Final = 10
 _FOREIGN_S: Final = 0.25
 _AGAIN_S: Final = 0.25
+_ABROAD_MS: Final = 600_000
+"""So long a worker of another host, whose clock is its own, may be silent."""
 
 
 class Settings(NamedTuple):
@@ -101,6 +103,9 @@ class Worker:
         self._rung_lately = False
         """Somebody has rung since the last look at the peers."""
         self._timer: asyncio.TimerHandle | None = None
+        self._expires_at = 0
+        self._patient_until = 0
+        """On the clock since boot: until then nobody is reaped for a lease that is over."""
         self._background: set[asyncio.Task[None]] = set()
 
     # --- what a run needs of its host --------------------------------------------------------
@@ -147,13 +152,13 @@ class Worker:
         """Whether it is proven that nothing of this worker runs any more."""
         if worker == self.worker_id:
             return False
-        rows = await self.store.workers(all_of_them=True)
-        row = next((one for one in rows if one.id == worker), None)
+        row = await self.store.worker(worker)
         return row is not None and (row.status in SILENT or self._presence.is_gone(row))
 
     async def children_gone(self, worker: str) -> bool:
         """Whether it is proven that no process survives that its tools have begun."""
-        return await asyncio.to_thread(self._presence.children_gone, worker)
+        row = await self.store.worker(worker)
+        return row is not None and await asyncio.to_thread(self._presence.children_gone, row)
 
     # --- its life ----------------------------------------------------------------------------
 
@@ -164,12 +169,13 @@ class Worker:
         await self.store.register(
             WorkerRow(
                 id=self.worker_id, host=presence.host, boot=presence.boot, pid=os.getpid(),
-                lock_dir=presence.lock_dir, started_at=now, beat_at=now,
+                lock_dir=presence.lock_dir, space=presence.space, started_at=now, beat_at=now,
                 expires_at=boot + self.settings.lease_ms, status=WorkerState.ALIVE,
                 concurrency=self.settings.concurrency,
                 agents=",".join(sorted(self.settings.agents or self.registry.agents())),
             )
         )  # fmt: skip
+        self._expires_at = boot + self.settings.lease_ms
         await self._meet()
         await self._reap()
         await self._bury()
@@ -202,6 +208,12 @@ class Worker:
             for run in list(self.runs.values()):
                 run.discard()
             await self._leave(cut_off=cut_off)
+        if isinstance(self._failure, StoreDamaged):
+            raise StoreFailed(
+                f"the store failed under the worker: {self._failure.message}",
+                why=self._failure.why,
+                fix="check the disk; `aetheris store check` says what is damaged",
+            ) from self._failure
         if self._failure is not None:
             raise self._failure
 
@@ -400,18 +412,27 @@ class Worker:
     async def _reap(self) -> bool:
         """Queue the jobs of workers that are proven dead or have let their lease run out."""
         boot = self.clock.boot_ms()
+        if boot > self._expires_at:
+            # The host has slept, or this process. The others have, too: they get their time.
+            self._patient_until = boot + self.settings.lease_ms
         for peer in list(self._peers.values()):
             gone = peer.id in self._dead or self._presence.is_gone(peer)
-            if gone or (peer.boot == self._presence.boot and peer.expires_at < boot):
-                await self.store.end_worker(
-                    peer.id, WorkerState.DEAD if gone else WorkerState.LOST, self.clock.now_ms()
-                )
+            if gone or (boot > self._patient_until and self._is_over(peer, boot)):
+                state = WorkerState.DEAD if gone else WorkerState.LOST
+                beat = 0 if gone else peer.beat_at
+                await self.store.end_worker(peer.id, state, self.clock.now_ms(), beat=beat)
                 self._peers.pop(peer.id, None)
                 self._dead.discard(peer.id)
                 if gone:
                     self._presence.forget(peer.id)
                 self._wake.set()
         return True
+
+    def _is_over(self, peer: WorkerRow, boot: int) -> bool:
+        """Whether a peer has let its lease run out, as far as its row was read last."""
+        if peer.boot == self._presence.boot:
+            return peer.expires_at < boot
+        return peer.beat_at + _ABROAD_MS < self.clock.now_ms()
 
     async def _bury(self) -> None:
         """Note of workers that were lost that their process has ended by now."""
@@ -431,8 +452,9 @@ class Worker:
                     self.clock.now_ms(),
                     self.clock.boot_ms() + self.settings.lease_ms,
                 )
-            except StoreUnavailable:
-                continue  # busy or full: the lease may still be kept in time
+            except (StoreBusy, StoreFull):
+                continue  # the lease may still be kept in time
+            self._expires_at = self.clock.boot_ms() + self.settings.lease_ms
             if not kept:
                 raise LeaseLost(
                     "this worker has lost its lease",

@@ -12,6 +12,7 @@ class Presence(Protocol):
     host: str
     boot: str
     lock_dir: str
+    space: str
 
     def fileno(self) -> int:
         """Give the descriptor that becomes readable when someone rings."""
@@ -22,7 +23,7 @@ class Presence(Protocol):
     def is_gone(self, worker: WorkerRow) -> bool:
         """Whether it is proven that this worker's process has ended."""
 
-    def children_gone(self, worker: str) -> bool:
+    def children_gone(self, worker: WorkerRow) -> bool:
         """Whether it is proven that no process survives that a tool of this worker has begun."""
 
     def watch(self, worker: WorkerRow, gone: Callable[[str], None]) -> None:

@@ -100,9 +100,12 @@ class Store(Protocol):
         """Prolong a lease; False when it is gone."""
 
     async def end_worker(
-        self, worker: str, status: WorkerState, now: int, *, released: bool = False
+        self, worker: str, status: WorkerState, now: int, *, released: bool = False, beat: int = 0
     ) -> list[JobRow]:
-        """End a lease and queue its jobs again. `released`: the worker gives them back itself."""
+        """End a lease and queue its jobs again. `released`: the worker gives them back itself.
+
+        `beat`: the last sign of life that the judgement rests on; a later one refutes it.
+        """
 
     async def job(self, job_id: str) -> JobRow:
         """Give a job by its whole id. Raises NotFound."""
@@ -136,6 +139,9 @@ class Store(Protocol):
 
     async def open_questions(self, limit: int) -> list[tuple[JobRow, Question]]:
         """Give what waits for a person, oldest first, of all jobs."""
+
+    async def worker(self, worker: str) -> WorkerRow | None:
+        """Give one worker, the living or the dead."""
 
     async def workers(self, *, all_of_them: bool = False) -> list[WorkerRow]:
         """Give the workers that hold a lease, or also the former ones."""

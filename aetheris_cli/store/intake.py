@@ -1,10 +1,9 @@
 """What is submitted in one turn of the loop, gathered into one operation of the store."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from aetheris_cli.domain.errors import AetherisError
 from aetheris_cli.ports.store import Started
 from aetheris_cli.store.requests import MakeOp
 from aetheris_cli.store.submissions import Answer, Submission, submit_all
@@ -40,15 +39,15 @@ class Intake:
 
     async def _keep(self, waiting: list[Waiting]) -> None:
         wanted = [one for one, _ in waiting]
-        answers: list[Answer]
+        answers: Sequence[Answer | BaseException]
         try:
             answers = await self._write(lambda: submit_all(wanted))
-        except AetherisError as error:
+        except BaseException as error:  # noqa: BLE001 - each caller is told, or waits for ever
             answers = [error] * len(waiting)
         for (_, future), answer in zip(waiting, answers, strict=True):
             if future.done():
                 continue  # its caller has gone away
-            if isinstance(answer, AetherisError):
+            if isinstance(answer, BaseException):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)

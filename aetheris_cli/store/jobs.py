@@ -16,8 +16,8 @@ from aetheris_cli.domain.changes import Delivery
 from aetheris_cli.domain.errors import Bug, Conflict, NotFound, StoreDamaged
 from aetheris_cli.domain.events import AnyEvent
 from aetheris_cli.domain.history import History, fold
-from aetheris_cli.domain.records import InboxRow, JobRow, Question
-from aetheris_cli.domain.states import JOB, JOB_ENDED, JobState, ParkedReason, advance
+from aetheris_cli.domain.records import InboxRow, JobRow, Question, WorkerRow
+from aetheris_cli.domain.states import JOB, JOB_ENDED, JobState, ParkedReason, WorkerState, advance
 from aetheris_cli.ports.store import Claimed
 from aetheris_cli.store.requests import Find, Many, Op, Q
 
@@ -74,7 +74,7 @@ def _write(no: int, sealed: chain.Sealed) -> Op[None]:
 def is_alive(worker: str) -> Op[bool]:
     """Say whether a worker's lease has not been ended."""
     found = yield Q("worker", {"id": worker})
-    return bool(found) and found[0][8] == "alive"
+    return bool(found) and WorkerRow(*found[0]).status == WorkerState.ALIVE
 
 
 def _own(rows: Sequence[JobRow], worker: str, now: int) -> Op[None]:

@@ -16,6 +16,10 @@ APPLICATION_ID: Final = 0x41657468
 """Stands in the file's header, so that other SQLite files are told apart."""
 
 
+PATIENCE_S: Final = 15.0
+"""How long to wait for whoever is writing."""
+
+
 class Migration(NamedTuple):
     """One step of the schema."""
 
@@ -49,7 +53,9 @@ def migrate(path: Path, turnstile: Turnstile, *, create: bool, made_by: str) -> 
             why="nothing has been submitted there yet",
             fix="run `aetheris store init`, or name another with --store",
         )
-    turnstile.enter()
+    if path.exists() and up_to_date(path):
+        return []
+    turnstile.enter_within(PATIENCE_S)
     try:
         conn = connect(path, create=create, look=lambda conn: check(conn, path))
         try:
@@ -60,6 +66,17 @@ def migrate(path: Path, turnstile: Turnstile, *, create: bool, made_by: str) -> 
             conn.close()
     finally:
         turnstile.leave()
+
+
+def up_to_date(path: Path) -> bool:
+    """Whether the file lacks nothing, so that nobody need wait to write. Raises as `migrate`."""
+    conn = connect(path, look=lambda conn: check(conn, path))
+    try:
+        return check(conn, path) == known()[-1].number
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
+    finally:
+        conn.close()
 
 
 def apply(conn: Any, path: Path, made_by: str) -> list[str]:  # noqa: ANN401

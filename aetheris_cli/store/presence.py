@@ -41,20 +41,16 @@ def boot_id() -> str:
 def looker(locks: Path, lock_dir: str, host: str) -> Callable[[WorkerRow], bool]:
     """Give a function that says of a worker whether its process has ended.
 
-    Its lock is free, or its host was restarted. A lock in another directory, or none at all,
-    proves nothing.
+    Its lock is free, or it has none here and its host was restarted. A lock in another directory
+    proves nothing, and neither does the absence of one.
     """
     boot = boot_id()
 
     def is_gone(worker: WorkerRow) -> bool:
-        if worker.host != host:
-            return False
-        if worker.boot and boot and worker.boot != boot:
-            return True
-        if worker.lock_dir != lock_dir:
-            return False
         lock = _lock_path(locks, worker.id)
-        return lock.exists() and not is_held(lock)
+        if worker.lock_dir == lock_dir and lock.exists():
+            return not is_held(lock)  # whatever the host calls itself by now
+        return bool(worker.host == host and worker.boot and boot and worker.boot != boot)
 
     return is_gone
 
@@ -81,6 +77,7 @@ class FilePresence:
         self.host = host
         self._worker = worker
         self.boot = boot_id()
+        self.space = offspring.space()
         self.lock_dir = lock_dir
         self._locks = locks
         self._path = _lock_path(locks, worker)
@@ -117,9 +114,11 @@ class FilePresence:
         _lock_path(self._locks, worker).unlink(missing_ok=True)
         (self._locks / f"{worker}.bell").unlink(missing_ok=True)
 
-    def children_gone(self, worker: str) -> bool:
+    def children_gone(self, worker: WorkerRow) -> bool:
         """Whether it is proven that no process survives that a tool of this worker has begun."""
-        return not offspring.survives(worker)
+        if worker.host == self.host and worker.boot and worker.boot != self.boot:
+            return True  # nothing outlives a restart
+        return not offspring.survives(worker.id, worker.space)
 
     def close(self, *, quiet: bool) -> None:
         """Let go of the lock, as the process's end would; not while something still runs."""

@@ -126,11 +126,11 @@ class SqlStore:
         return bool(await self._write(lambda: workers.beat(worker, now, expires_at)))
 
     async def end_worker(
-        self, worker: str, status: WorkerState, now: int, *, released: bool = False
+        self, worker: str, status: WorkerState, now: int, *, released: bool = False, beat: int = 0
     ) -> list[JobRow]:
         """End a lease and queue its jobs again."""
         rows: list[JobRow] = await self._write(
-            lambda: workers.end(worker, status, now, released=released)
+            lambda: workers.end(worker, status, now, released=released, beat=beat)
         )
         if rows:
             self.ring()
@@ -208,6 +208,11 @@ class SqlStore:
         """Give what waits for a person, oldest first."""
         found: list[tuple[JobRow, Question]] = await self._read(lambda: reads.open_questions(limit))
         return found
+
+    async def worker(self, worker: str) -> WorkerRow | None:
+        """Give one worker, the living or the dead."""
+        row: WorkerRow | None = await self._read(lambda: workers.named(worker))
+        return row
 
     async def workers(self, *, all_of_them: bool = False) -> list[WorkerRow]:
         """Give the workers that hold a lease, or also the former ones."""

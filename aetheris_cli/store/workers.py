@@ -20,13 +20,16 @@ def beat(worker: str, now: int, expires_at: int) -> Op[bool]:
     return bool(rows)
 
 
-def end(worker: str, status: WorkerState, now: int, *, released: bool) -> Op[list[JobRow]]:
+def end(
+    worker: str, status: WorkerState, now: int, *, released: bool, beat: int = 0
+) -> Op[list[JobRow]]:
     """End a lease with a WorkerState and queue all its jobs again.
 
     One transaction: a job is never without either an owner or a place in the queue. Gives the
     jobs; nothing when the lease had ended already. `released`: the worker gives them back itself.
+    `beat`: the last sign of life that the judgement rests on; a later one refutes it.
     """
-    if not (yield Q("end_worker", {"id": worker, "status": str(status)})):
+    if not (yield Q("end_worker", {"id": worker, "status": str(status), "beat": beat})):
         return []
     reason = "released" if released else "worker_died"
     rows = [jobs.as_job(row) for row in (yield Q("jobs_of_worker", {"worker": worker}))]
@@ -38,6 +41,12 @@ def end(worker: str, status: WorkerState, now: int, *, released: bool) -> Op[lis
         yield from jobs.save(row)
         yield from jobs.act_on_unread(row, now)
     return rows
+
+
+def named(worker: str) -> Op[WorkerRow | None]:
+    """Give one worker, the living or the dead."""
+    rows = yield Q("worker", {"id": worker})
+    return WorkerRow(*rows[0]) if rows else None
 
 
 def alive() -> Op[list[WorkerRow]]:

@@ -58,6 +58,17 @@ def charge_probe(order: str) -> dict:
 @tool(effect="probe", probe=_did_it, max_time="10ms")
 def charge_by_program(order: str) -> dict:
     """Leave the work to a program that goes on when the worker is killed."""
+    return _by_program(order, None)
+
+
+@tool(effect="probe", probe=_did_it, max_time="10ms")
+def charge_by_stranger(order: str) -> dict:
+    """The same, with a program that was given an environment of its own."""
+    names = ("PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+    return _by_program(order, {name: os.environ[name] for name in names if name in os.environ})
+
+
+def _by_program(order: str, environment: dict | None) -> dict:
     info, gate = current_call(), Path(order)
     body = json.dumps(
         {"call_id": info.id, "attempt": info.attempt, "epoch": info.epoch, "key": info.key,
@@ -72,13 +83,18 @@ def charge_by_program(order: str) -> dict:
         "    time.sleep(0.01)\n"
         "send(sys.argv[2], json.loads(sys.argv[3])); Path(sys.argv[1] + '.sent').touch()\n"
     )
-    subprocess.run([sys.executable, "-c", code, str(gate), URL, body], check=True)
+    subprocess.run([sys.executable, "-c", code, str(gate), URL, body], check=True, env=environment)
     return {"ok": True}
 
 
 @agent("by_program")
 async def by_program(ctx, message):
     return await ctx.call(charge_by_program, order=message)
+
+
+@agent("by_stranger")
+async def by_stranger(ctx, message):
+    return await ctx.call(charge_by_stranger, order=message)
 
 
 @tool(effect="unsafe")

@@ -50,13 +50,15 @@ def test_a_probes_no_is_not_trusted_while_the_former_owner_lives(
     assert world.json("show", job)["status"] == "succeeded"
 
 
+@pytest.mark.parametrize(("agent", "group"), [("by_program", None), ("by_stranger", 0)])
 def test_a_probes_no_is_not_trusted_while_a_program_of_the_call_lives(
-    make_world: Callable[[], World],
+    agent: str, group: int | None, make_world: Callable[[], World]
 ) -> None:
     world = make_world()
     gate = world.folder / "gate"
-    job = world.ok("submit", "by_program", str(gate)).strip()
-    worker = world.start("worker")
+    job = world.ok("submit", agent, str(gate)).strip()
+    # A program with an environment of its own is found in the group that its worker led.
+    worker = world.start("worker", group=group)
     world.until((world.folder / "gate.reached").exists, "the program")
     worker.send_signal(signal.SIGKILL)
     worker.wait()  # its pipes stay open: the program has them

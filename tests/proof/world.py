@@ -40,6 +40,7 @@ class World:
             "two_doors",
             "deadly",
             "by_program",
+            "by_stranger",
             "keyed",
             "hurried",
             "listening",
@@ -54,8 +55,10 @@ class World:
         """Give the words of a command line."""
         return [sys.executable, "-m", "aetheris_cli.cli", *words]
 
-    def start(self, *words: str, failpoint: str = "") -> "subprocess.Popen[str]":
-        """Start a command and go on."""
+    def start(
+        self, *words: str, failpoint: str = "", group: int | None = None
+    ) -> "subprocess.Popen[str]":
+        """Start a command and go on. `group` 0: it leads a process group, as in a shell."""
         process = subprocess.Popen(
             self.command(*words),
             cwd=self.folder,
@@ -64,6 +67,7 @@ class World:
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             text=True,
+            process_group=group,
         )
         self.processes.append(process)
         return process

@@ -37,7 +37,7 @@ def player(url: str) -> Play:
 async def worker(store: SqlStore, name: str) -> None:
     await store.register(
         WorkerRow(
-            id=name, host="h", boot="b", pid=1, lock_dir="d", started_at=NOW, beat_at=NOW,
+            id=name, host="h", boot="b", pid=1, lock_dir="d", space="", started_at=NOW, beat_at=NOW,
             expires_at=NOW, status="alive", concurrency=9, agents="a",
         )
     )  # fmt: skip

@@ -187,19 +187,21 @@ JOIN jobs ON jobs.no = q.job_no
 WHERE k.job_no = :no AND k.step = :step
 
 -- name: add_worker
-INSERT INTO workers (id, host, boot, pid, lock_dir, started_at, beat_at, expires_at, status,
-    concurrency, agents)
-VALUES (:id, :host, :boot, :pid, :lock_dir, :started_at, :beat_at, :expires_at, :status,
-    :concurrency, :agents)
+INSERT INTO workers (id, host, boot, pid, lock_dir, space, started_at, beat_at, expires_at,
+    status, concurrency, agents)
+VALUES (:id, :host, :boot, :pid, :lock_dir, :space, :started_at, :beat_at, :expires_at,
+    :status, :concurrency, :agents)
 
 -- name: beat
 UPDATE workers SET beat_at = :now, expires_at = :expires_at WHERE id = :id AND status = 'alive'
 RETURNING id
 
 -- name: end_worker
--- A lost worker may later be proven dead, or say itself that it has stopped.
+-- A lost worker may later be proven dead, or say itself that it has stopped. One whose lease is
+-- said to be over has not renewed it since it was looked at (beat: when it was seen to last).
 UPDATE workers SET status = :status
 WHERE id = :id AND (status = 'alive' OR status = 'lost' AND :status <> 'lost')
+    AND (:beat = 0 OR beat_at = :beat)
 RETURNING id
 
 -- name: worker

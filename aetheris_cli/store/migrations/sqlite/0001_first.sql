@@ -119,6 +119,7 @@ CREATE TABLE workers (
     boot TEXT NOT NULL,
     pid INTEGER NOT NULL,
     lock_dir TEXT NOT NULL,
+    space TEXT NOT NULL,
     started_at INTEGER NOT NULL,
     beat_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
