@@ -58,6 +58,7 @@ def as_agent(
     id: str | None = None,  # noqa: A002
     version: str | None = None,
     timeout_ms: int | None = None,
+    tools: frozenset[str] | None = None,
 ) -> Agent:
     """Give the agent that a decorated or bare function is, with what is given in front."""
     made = getattr(thing, ATTRIBUTE, None)
@@ -67,7 +68,7 @@ def as_agent(
         made = _make(thing, id, version or "1")
     if not isinstance(made, Agent):
         raise UsageError(f"{thing!r} is not an agent", why="an agent is a function (ctx, message)")
-    given = {"id": id, "version": version, "timeout_ms": timeout_ms}
+    given = {"id": id, "version": version, "timeout_ms": timeout_ms, "tools": tools}
     return msgspec.structs.replace(
         made, **{key: value for key, value in given.items() if value is not None}
     )

@@ -31,7 +31,10 @@ def load(declared: Declared, into: CodeRegistry) -> None:
         thing = _imported(agent.entrypoint, agent.where)
         limit = agent.timeout
         ms = None if limit is None else max(1, duration_ms(limit, f"{agent.where}: timeout"))
-        into.add_agent(as_agent(thing, id=agent.id, version=agent.version, timeout_ms=ms))
+        tools = None if agent.tools is None else frozenset(agent.tools)
+        into.add_agent(
+            as_agent(thing, id=agent.id, version=agent.version, timeout_ms=ms, tools=tools)
+        )
 
 
 def _imported(entrypoint: str, where: str) -> Any:  # noqa: ANN401
@@ -40,15 +43,29 @@ def _imported(entrypoint: str, where: str) -> Any:  # noqa: ANN401
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except AetherisError:
-        raise
+    except AetherisError as error:
+        raise UsageError(
+            f"{where}: {error.message}", why=f"{error.why}{_place(error)}", fix=error.fix
+        ) from error
     except (Exception, SystemExit) as error:
         raise UsageError(
             f"{where}: {entrypoint} cannot be imported",
-            why=f"{type(error).__name__}: {error}",
-            fix="the folder of agents.yaml is on the path; its modules are found there",
+            why=f"{type(error).__name__}: {error}{_place(error)}",
+            fix="the folder of agents.yaml is on the path; its modules are found there"
+            if isinstance(error, ModuleNotFoundError)
+            else "mend the module: python -c 'import " + module + "' shows the same",
         ) from error
     return found
+
+
+def _place(error: BaseException) -> str:
+    """Name the author's line in which an import failed."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None or "importlib" in last.tb_frame.f_code.co_filename:
+        return ""
+    return f" ({last.tb_frame.f_code.co_filename}:{last.tb_lineno})"
 
 
 def _configured(function: Any, spec: ToolSpec) -> Tool:  # noqa: ANN401

@@ -25,6 +25,8 @@ class CodeRegistry:
     ) -> None:
         self._stand_ins = stand_ins or {}
         """Functions to run in place of tools, by the tools' names."""
+        self._strict = stand_ins is not None
+        """Whether an effectful tool without a stand-in is refused."""
         self._declared: dict[str, Callable[..., Any]] = {}
         """What the tools that have a stand-in would run."""
         self._agents: dict[str, Agent] = {}
@@ -48,6 +50,12 @@ class CodeRegistry:
                 tool, run=stand_in, is_async=inspect.iscoroutinefunction(stand_in)
             )
             return
+        if self._strict and stand_in is None and tool.effect.effectful:
+            raise UsageError(
+                f"tool {tool.name} has effect {tool.effect} and no stand-in here",
+                why="a test that names its stand-ins must not reach the world",
+                fix=f'tools={{"{tool.name}": function}}',
+            )
         if self._tools.setdefault(tool.name, tool) is not tool:
             raise UsageError(
                 f"two tools are called {tool.name}",

@@ -7,6 +7,8 @@ from concurrent.futures import CancelledError
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+from msgspec import UNSET
+
 from aetheris_cli.agents.python import as_agent
 from aetheris_cli.app.registry import CodeRegistry
 from aetheris_cli.app.session import Session, opened
@@ -34,6 +36,16 @@ class Job:
     def id(self) -> str:
         """The id."""
         return str(self.data["id"])
+
+    @property
+    def agent(self) -> str:
+        """The id of the agent."""
+        return str(self.data["agent"])
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels."""
+        return dict(self.data["labels"])
 
     @property
     def status(self) -> str:
@@ -203,6 +215,7 @@ class Runtime:
         key: str | None = None,
         labels: Mapping[str, str] | None = None,
         priority: int = 0,
+        queue: str | None = None,
         delay: str | float | None = None,
     ) -> Job:
         """Keep a job; it is durable when this returns. The same key gives the same job."""
@@ -211,10 +224,12 @@ class Runtime:
         if found is None and not isinstance(agent, str):
             self._registry.add_agent(as_agent(agent))
             found = as_agent(agent)
+        if found is None and self._settings is not None:
+            self._registry.agent(name)  # nobody here could run it
         control = self.session.control
         new = control.new_job(
             name, message, input=input, key=key or "", labels=labels, priority=priority,
-            delay_ms=0 if delay is None else duration_ms(delay),
+            queue=queue or "", delay_ms=0 if delay is None else duration_ms(delay),
             version=found.version if found is not None else "",
         )  # fmt: skip
 
@@ -253,9 +268,58 @@ class Runtime:
         """Send a named value to a job."""
         return Job(self, self.ask(self.session.control.signal(job, name, value, key=key)))
 
-    def settle(self, call: str, *, verdict: str, result: Any = None, reason: str = "") -> Job:  # noqa: ANN401
-        """Say what became of a call in doubt: happened, did_not_happen or fail."""
-        control = self.session.control
-        return Job(
-            self, self.ask(control.settle(call, verdict=verdict, result=result, reason=reason))
-        )
+    def settle(
+        self,
+        call: str,
+        *,
+        happened: Any = UNSET,  # noqa: ANN401 - any JSON
+        did_not_happen: bool = False,
+        fail: bool = False,
+        reason: str,
+    ) -> Job:
+        """Say what became of a call in doubt; exactly one of the three. Raises UsageError."""
+        if (happened is not UNSET) + did_not_happen + fail != 1:
+            raise UsageError(
+                "give exactly one of happened=…, did_not_happen=True and fail=True",
+                why="a call has one outcome",
+            )
+        verdict = "did_not_happen" if did_not_happen else "fail" if fail else "happened"
+        result = None if happened is UNSET else happened
+        work = self.session.control.settle(call, verdict=verdict, result=result, reason=reason)
+        return Job(self, self.ask(work))
+
+    def cancel(self, job: str, reason: str | None = None) -> Job:
+        """Cancel a job and its children."""
+        return Job(self, self.ask(self.session.control.cancel(job, reason)))
+
+    def pause(self, job: str) -> Job:
+        """Stop a job at the next place where nothing is in flight."""
+        return Job(self, self.ask(self.session.control.pause(job)))
+
+    def resume(self, job: str) -> Job:
+        """Let a job go on that a person or a rule has stopped."""
+        return Job(self, self.ask(self.session.control.resume(job)))
+
+    def retry(self, job: str) -> Job:
+        """Submit an ended job's input again, as a new job."""
+        return self.job(self.ask(self.session.control.retry(job)).id)
+
+    def wait(self, job: str, timeout: float | None = None) -> Job:
+        """Wait until a job has ended, or waits for a person. Raises WaitTimedOut."""
+        return self.job(job).wait(timeout)
+
+    def calls(self, job: str) -> list[Shape]:
+        """Give the ledger of a job."""
+        return self.ask(self.session.control.calls(job))
+
+    def events(self, job: str, after: int = 0) -> list[Shape]:
+        """Give what has happened in a job, event by event."""
+
+        async def work() -> list[Shape]:
+            return [event async for event in self.session.control.events(job, after)]
+
+        return self.ask(work())
+
+    def workers(self) -> list[Shape]:
+        """Give the workers that hold a lease."""
+        return self.ask(self.session.control.workers())

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from aetheris_cli.app.registry import CodeRegistry
 from aetheris_cli.control.control import Control
+from aetheris_cli.domain.errors import StoreUnavailable
 from aetheris_cli.domain.records import WorkerRow
 from aetheris_cli.domain.states import SILENT
 from aetheris_cli.engine.worker import Settings, Worker
@@ -21,7 +22,7 @@ from aetheris_cli.store.sqlstore import SqlStore
 def principal() -> str:
     """Name who is acting: the user of this process."""
     try:
-        return getpass.getuser()
+        return getpass.getuser().encode("utf-8", "replace").decode()
     except (KeyError, OSError):
         return f"uid:{os.getuid()}"
 
@@ -67,7 +68,14 @@ async def opened(
     url: str, registry: CodeRegistry, *, create: bool = False
 ) -> AsyncIterator[Session]:
     """Open the store at `url` for as long as the block runs."""
-    store = await asyncio.to_thread(SqlStore.open, url, create=create)
+    try:
+        store = await asyncio.to_thread(SqlStore.open, url, create=create)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the store {url} cannot be used: {error.strerror or error}",
+            why=f"{type(error).__name__} at {error.filename}" if error.filename else repr(error),
+            fix="check that its folder exists, is yours and can be written, or give --store",
+        ) from error
     try:
         yield Session(store, registry)
     finally:

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from aetheris_cli.app.session import principal
+from aetheris_cli.domain.errors import AetherisError
 from aetheris_cli.ports.clock import SystemClock
 from aetheris_cli.store import files, sqlite_lib, upkeep
 from aetheris_cli.store import restore as restoring
+from aetheris_cli.store.migrate import up_to_date
 from aetheris_cli.store.presence import host_id, looker
 
 
@@ -41,6 +43,7 @@ def machine(url: str) -> list[dict[str, Any]]:
     network = files.network_file_system(path.parent) if path.parent.is_dir() else None
     version = ".".join(map(str, sqlite_lib.VERSION))
     race = f"{version} has the WAL-reset race: install pysqlite3"
+    problem = _opens(path) if path.exists() else ""
     return [
         {
             "id": "sqlite",
@@ -50,7 +53,22 @@ def machine(url: str) -> list[dict[str, Any]]:
         {"id": "file system", "ok": network is None, "what": network or "local"},
         {
             "id": "store",
-            "ok": True,
-            "what": str(path) if path.exists() else f"{path} (not made yet)",
+            "ok": not problem,
+            "what": problem or (str(path) if path.exists() else f"{path} (not made yet)"),
         },
     ]
+
+
+def _opens(path: Path) -> str:
+    """Say why the store cannot be used as it is; empty: it can."""
+    try:
+        files.prepare(path, create=False)
+        if not up_to_date(path):
+            return f"{path} has an older schema: aetheris store migrate"
+        if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
+            return f"{path} cannot be written"
+    except AetherisError as error:
+        return f"{error.message}: {error.why}"
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    return ""

@@ -1,5 +1,5 @@
 """`python -m aetheris_cli.cli` is `aetheris`."""
 
-from aetheris_cli.cli.main import main
+from aetheris_cli.cli.entry import main
 
 main()

@@ -35,7 +35,13 @@ options: Final = _Options()
 
 def found() -> places.Places:
     """Give the places of the project and the store."""
-    return places.find(Path.cwd(), os.environ, options.store)
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        raise UsageError(
+            "the current folder does not exist any more", fix="go to one that does"
+        ) from None
+    return places.find(here, os.environ, options.store)
 
 
 def registry(*, needed: bool = False) -> "CodeRegistry":
@@ -44,6 +50,7 @@ def registry(*, needed: bool = False) -> "CodeRegistry":
     from aetheris_cli.app.registry import CodeRegistry  # noqa: PLC0415
     from aetheris_cli.config.agents import read  # noqa: PLC0415
 
+    out.keep_data_apart()
     made = CodeRegistry()
     where = found().config
     if where is not None:

@@ -44,10 +44,25 @@ def _bulk(
     done = base.with_session(work)
     if not (problems and out.is_json):
         out.rows(done, ["id", "status"])
-    if problems:
-        for problem in problems[1:]:
-            out.error(problem)
+    if len(problems) == 1:
         raise problems[0]
+    if problems:
+        raise _Several(word, names, problems)
+
+
+class _Several(AetherisError):
+    """Several of many were refused. The exit code is that of the first."""
+
+    code = "several"
+
+    def __init__(self, word: str, names: list[str], problems: list[AetherisError]) -> None:
+        super().__init__(
+            f"{len(problems)} of {len(names)} could not be done ({word})",
+            why="; ".join(problem.message for problem in problems),
+            fix=problems[0].fix,
+            failed=[problem.as_json() for problem in problems],
+        )
+        self.exit = problems[0].exit  # type: ignore[misc]
 
 
 def approve(
@@ -75,8 +90,12 @@ def reject(
     dry_run: DryRun = False,
 ) -> None:
     """Reject what waits for approval."""
-    if not reason:
-        raise UsageError("a rejection needs --reason", fix="--reason 'not this month'")
+    if not reason.strip():
+        raise UsageError(
+            "a rejection needs --reason",
+            why="it is kept in the history",
+            fix="add --reason 'not this month'",
+        )
     _bulk(
         base.ids_of(targets or [], job), "reject",
         lambda session, name: session.control.decide(name, approved=False, comment=reason),
@@ -101,9 +120,16 @@ def settle(
 ) -> None:
     """Say what became of calls whose outcome is unknown."""
     if (happened is not None) + did_not_happen + fail + seen != 1:
-        raise UsageError("give exactly one of --happened JSON, --did-not-happen, --fail and --seen")
-    if not reason:
-        raise UsageError("a settlement needs --reason", why="it is kept in the history")
+        raise UsageError(
+            "give exactly one of --happened JSON, --did-not-happen, --fail and --seen",
+            why="a call has one outcome",
+        )
+    if not reason.strip():
+        raise UsageError(
+            "a settlement needs --reason",
+            why="it is kept in the history",
+            fix="add --reason 'asked the provider'",
+        )
     chosen = {"happened": happened is not None, "did_not_happen": did_not_happen, "fail": fail}
     verdict = next((name for name, given in chosen.items() if given), "seen")
     result = base.json_of(happened, "--happened")

@@ -1,7 +1,10 @@
 """Commands that look: jobs, show, trace, graph, timeline, wait, calls, parked and what is there."""
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any
+import json
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -10,13 +13,27 @@ from aetheris_cli.cli.base import out
 from aetheris_cli.cli.output import Format, cell
 from aetheris_cli.domain.errors import NotFound, UsageError
 from aetheris_cli.domain.retry import duration_ms
-from aetheris_cli.domain.states import JobState
+from aetheris_cli.domain.states import CONTRADICTED, JobState, ParkedReason
 
 if TYPE_CHECKING:
     from aetheris_cli.app.session import Session
 
 JobArgument = Annotated[str | None, typer.Argument(metavar="JOB", help="id, beginning, or @last")]
 JobOption = Annotated[str | None, typer.Option("--job", help="the same as the argument")]
+
+
+_WIDE: Final = 140
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
+    """Say that a word is none of those that there are, and which is the nearest."""
+    names = [str(one) for one in known]
+    near = get_close_matches(name, names, n=1)
+    return UsageError(
+        f"there is no {what} {name[:80]!r}",
+        why=f"there are {', '.join(names)}",
+        fix=f"did you mean {near[0]!r}?" if near else "",
+    )
 
 
 def jobs(
@@ -30,7 +47,7 @@ def jobs(
     statuses = tuple(filter(None, status.split(",")))
     wrong = [one for one in statuses if one not in set(JobState)]
     if wrong:
-        raise UsageError(f"there is no status {wrong[0]!r}", why=f"there are {', '.join(JobState)}")
+        raise unknown("status", wrong[0], JobState)
     name, eq, value = label.partition("=")
     if label and not eq:
         raise UsageError(f"{label!r} is no label", fix="write --label name=value")
@@ -43,7 +60,8 @@ def jobs(
             Filter(
                 statuses=statuses, agent=agent, since=start, limit=limit,
                 label=(name, value) if label else None,
-            )
+            ),
+            whole=out.is_json,
         )  # fmt: skip
 
     rows = base.with_session(work)
@@ -92,7 +110,7 @@ def trace(
     job: JobArgument = None,
     job_option: JobOption = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="until the job ends")] = False,
-    after: Annotated[int, typer.Option(min=0, help="only events after this seq")] = 0,
+    after: Annotated[int, typer.Option(min=0, max=2**53, help="only events after this seq")] = 0,
     type_: Annotated[str, typer.Option("--type", help="only this type, for example call")] = "",
     step: Annotated[str, typer.Option(help="only this step")] = "",
 ) -> None:
@@ -109,22 +127,22 @@ def trace(
                 continue
             if out.format is Format.JSON and not follow:
                 events.append(event)
-            elif out.is_json:
-                out.stream(event)
-            elif out.format is Format.IDS:
-                out.line(str(event["seq"]))
             else:
-                _event_line(event)
+                out.stream(_event_line(event))
         if out.format is Format.JSON and not follow:
             out.json(events)
         elif out.is_json:
             found = await session.control.job(name)
-            out.stream({"type": "end", "status": found["status"]})
+            out.stream(json.dumps({"type": "end", "status": found["status"]}))
 
     base.with_session(work)
 
 
-def _event_line(event: dict[str, Any]) -> None:
+def _event_line(event: dict[str, Any]) -> str:
+    if out.is_json:
+        return json.dumps(event)
+    if out.format is Format.IDS:
+        return str(event["seq"])
     data = dict(event["data"])
     shown = " ".join(
         f"{key}={cell(value)[:80]}"
@@ -134,10 +152,9 @@ def _event_line(event: dict[str, Any]) -> None:
     actor = f" by {cell(event['actor'])}" if event["actor"] else ""
     parts = [event["at"], str(event["seq"]), event["type"], event["step"] or "-", shown + actor]
     if out.format is Format.TSV:
-        out.line("\t".join(parts))
-    else:
-        at, seq, kind, step, rest = parts
-        out.line(f"{at[11:23]}  {seq:>4}  {kind:<20} {step:<8} {rest}".rstrip())
+        return "\t".join(parts)
+    at, seq, kind, step, rest = parts
+    return f"{at[11:23]}  {seq:>4}  {kind:<20} {step:<8} {rest}".rstrip()
 
 
 def graph(
@@ -232,9 +249,14 @@ def parked(
     kind: Annotated[str, typer.Option(help="approval, in_doubt, paused …")] = "",
 ) -> None:
     """List everything that waits for a person."""
-    rows = base.with_session(lambda session: session.control.parked())
-    rows = [row for row in rows if not kind or row["kind"] == kind]
-    out.rows(rows, ["id", "kind", "agent", "title", "tool", "args", "since"], empty="nothing waits")
+    kinds = (*ParkedReason, CONTRADICTED)
+    if kind and kind not in kinds:
+        raise unknown("kind", kind, kinds)
+    rows = base.with_session(lambda session: session.control.parked(kind))
+    columns = ["id", "kind", "title"]
+    if not 0 < out.columns < _WIDE:
+        columns = ["id", "kind", "agent", "tool", "since", "args", "title"]
+    out.rows(rows, columns, empty="nothing waits")
     if rows and out.format is Format.TABLE:
         out.note("answer with: " + rows[0]["commands"][0])
 

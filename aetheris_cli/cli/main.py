@@ -10,7 +10,7 @@ import typer
 import aetheris_cli
 from aetheris_cli.cli import base, deciding, looking, proving, running, store_commands
 from aetheris_cli.cli.base import out
-from aetheris_cli.cli.output import Format
+from aetheris_cli.cli.output import Format, ReaderGone
 from aetheris_cli.domain.errors import AetherisError, Bug, UsageError
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ def program(
     color: Annotated[str, typer.Option(help="auto, always or never")] = "auto",
     no_input: Annotated[bool, typer.Option("--no-input", help="never ask")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
+    show_version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
 ) -> None:
     """Take the options of the whole program; they may stand before or after the command."""
     base.options.store, base.options.debug, base.options.no_input = store, debug, no_input
@@ -48,6 +49,9 @@ def program(
     if color not in {"auto", "always", "never"}:
         raise UsageError(f"--color is {color!r}", why="it is auto, always or never")
     out.format, out.color = Format(text), color
+    if show_version:
+        version()
+        raise typer.Exit
 
 
 def version() -> None:
@@ -64,10 +68,11 @@ for _command in (
 ):  # fmt: skip
     app.command(_command.__name__)(_command)
 app.add_typer(store_commands.store, name="store")
+app.command("replay-here", hidden=True)(proving.replay_here)
 app.command("ls", hidden=True)(looking.jobs)
 app.command("tail", hidden=True)(looking.trace)
 
-_FLAGS: Final = {"--json", "-q", "--quiet", "--no-input", "--debug"}
+_FLAGS: Final = {"--version", "--json", "-q", "--quiet", "--no-input", "--debug"}
 _VALUED: Final = {"--store", "-o", "--output", "--color"}
 
 
@@ -92,63 +97,105 @@ def hoist(words: Sequence[str]) -> list[str]:
     return front + rest
 
 
-def main() -> None:
-    """Run the command line and leave with its exit code."""
+def main() -> int:
+    """Run the command line and give its exit code."""
     from aetheris_cli.ports import failpoints  # noqa: PLC0415 - after the parser is known
 
     words = hoist(sys.argv[1:])
     # The format must be known before anything can fail, so that errors are in it too.
-    if "--json" in words or {"json", "jsonl"} & {*words[:8]}:
+    if _wants_json(words):
         out.format = Format.JSON
+    failpoints.arm(os.environ.get("AETHERIS_FAILPOINTS"))
+    code = _run(words)
     try:
-        failpoints.arm(os.environ.get("AETHERIS_FAILPOINTS"))
-        code = _run(words)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code)
+        out.finish()
+    except AetherisError as error:
+        out.error(error)
+        return code or error.exit
+    return code
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    given = [
+        word.removeprefix("-o").removeprefix("--output=")
+        for word in words
+        if word.startswith(("-o", "--output="))
+    ]
+    after = [words[at + 1] for at, word in enumerate(words[:-1]) if word in {"-o", "--output"}]
+    chosen = [one for one in (*given, *after) if one] or [os.environ.get("AETHERIS_OUTPUT", "")]
+    return "--json" in words or chosen[-1] in {"json", "jsonl"}
 
 
 def _run(words: list[str]) -> int:
     try:
+        _refuse_what_is_no_text(words)
         result = typer.main.get_command(app).main(words, "aetheris", standalone_mode=False)
     except AetherisError as error:
-        if base.options.debug:
-            raise
-        out.error(error)
-        return error.exit
-    except SystemExit as left:
-        # The parser makes 1 of a closed pipe, even where it leaves all else to its caller.
-        if isinstance(left.__context__, BrokenPipeError):
-            raise left.__context__ from None
-        raise
+        return _tell(error, words)
+    except ReaderGone:
+        return 0
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        raise
     except Exception as error:
         if base.options.debug:
             raise
-        return _other(error)
+        return _other(error, words)
     return result if isinstance(result, int) else 0
 
 
-def _other(error: Exception) -> int:
+def _tell(error: AetherisError, words: Sequence[str]) -> int:
+    if base.options.debug:
+        raise error
+    if not error.fix and error.exit == UsageError.exit:
+        error.fix = f"{_named(words)} --help"
+    out.error(error)
+    return error.exit
+
+
+def _named(words: Sequence[str]) -> str:
+    """Name the command that was given, as far as it is one."""
+    named = next((word for word in words if not word.startswith("-")), "")
+    groups = [info.name for info in app.registered_groups]
+    known = named in {*groups, *(info.name for info in app.registered_commands)}
+    return f"aetheris {named}" if known else "aetheris"
+
+
+def _refuse_what_is_no_text(words: Sequence[str]) -> None:
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"the argument {word.encode('utf-8', 'replace').decode()[:80]!r} is no UTF-8 text",
+                why="what cannot be written as text cannot be kept",
+                fix="check the terminal's encoding",
+            ) from None
+
+
+def _other(error: Exception, words: Sequence[str]) -> int:
     """Give words to what the parser or nobody expected."""
     shown = getattr(error, "format_message", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        sys.stderr.write(f"{error}\n")
+        return UsageError.exit
+    if type(error).__name__ == "Abort":
+        return 130
     if shown is not None:
         context = getattr(error, "ctx", None)
         where = context.command_path if context is not None else "aetheris"
-        problem: AetherisError = UsageError(shown() or "nothing to do", fix=f"{where} --help")
-    elif type(error).__name__ == "Abort":
-        return 130
+        problem: AetherisError = UsageError(
+            shown() or "nothing to do", why="the command line does not fit", fix=f"{where} --help"
+        )
+    elif isinstance(error, OSError):
+        problem = AetherisError(
+            f"the system refused: {error.strerror or error}",
+            why=f"{type(error).__name__} at {error.filename}" if error.filename else repr(error),
+            fix="check that the file or folder exists and is yours; aetheris doctor",
+        )
     else:
         problem = Bug(
             f"{type(error).__name__}: {error}",
             why="this is a defect of Aetheris",
             fix="run it again with --debug and report what it prints",
         )
-    out.error(problem)
-    return problem.exit
+    return _tell(problem, words)

@@ -1,17 +1,17 @@
 """Commands that start work: run, submit, worker."""
 
 import asyncio
-import signal
-import subprocess
+import os
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from aetheris_cli.cli import base, trees
+from aetheris_cli.cli import base
 from aetheris_cli.cli.base import out
 from aetheris_cli.cli.output import Format, cell
+from aetheris_cli.cli.stopping import signals
+from aetheris_cli.cli.telling import Teller
 from aetheris_cli.domain.errors import UsageError
 from aetheris_cli.domain.retry import duration_ms
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from aetheris_cli.app.session import Session
     from aetheris_cli.engine.worker import Worker
 
-_FRAME_S: Final = 0.1
-_CATCH_UP_S: Final = 0.3
+_FRAME_S: Final = 0.05
+_SHORTEST_LEASE_MS: Final = 1_000
+_NAMES: Final = 8
 
 Message = Annotated[str, typer.Argument(help="the message; - reads stdin, @FILE a file")]
 Key = Annotated[str, typer.Option(help="the same key gives the same job")]
@@ -74,7 +75,7 @@ def submit(
             out.note(f"job {row.id} has this key already")
         await _warn_if_nobody_works(session)
         if follow:
-            await _narrate(session, row.id)
+            await Teller(session, row.id).to_the_end()
         if wait or follow:
             return await control.wait(row.id)
         return await control.job(row.id)
@@ -116,6 +117,7 @@ def run(
         control = session.control
         if job is not None:
             row = await session.store.find(job)
+            code.agent(row.agent)  # else it would wait for ever
         else:
             new = control.new_job(
                 agent or "", text, input=value, key=key, labels=_labels(label), version=version
@@ -125,10 +127,11 @@ def run(
             if not created:
                 out.note(f"job {row.id} has this key already")
         worker = session.worker(Settings(root=row.root, agents=None))
+        worker.on_trouble = _trouble
         out.note(f"job {row.id}")
-        teller = asyncio.create_task(_narrate(session, row.id))
+        teller = Teller(session, row.id, after=row.seq if job is not None else 0)
         await worker.begin()
-        with _signals(worker) as stopped:
+        with signals(worker) as stopped:
             serving = asyncio.create_task(worker.serve())
             waiting = asyncio.create_task(control.wait(row.id))
             try:
@@ -136,50 +139,20 @@ def run(
             finally:
                 worker.stop()
                 await serving
-        if stopped():
+        if stopped() and not (waiting.done() and not waiting.exception()):
             waiting.cancel()
-            await _finish(teller, at_once=True)
+            await teller.finish()
             out.note(f"stopped; the job is durable: aetheris run --job {row.id}")
             raise typer.Exit(128 + stopped())
         found = await waiting
-        await _finish(teller)
+        await teller.finish()
         return found
 
     _outcome(base.with_session(work, create=job is None, code=code))
 
 
-async def _narrate(session: "Session", job: str) -> None:
-    """Tell on stderr how a job goes: a tree that grows on a terminal, else event by event."""
-    if out.is_json or out.format is Format.IDS:
-        return
-    if out.lively:
-        with trees.growing() as growing:
-            async for shape, steps in session.control.watch(job):
-                growing.update(shape, steps)
-                await asyncio.sleep(_FRAME_S)
-    else:
-        async for event in session.control.events(job, follow=True):
-            _tell(event)
-
-
-async def _finish(teller: "asyncio.Task[None]", *, at_once: bool = False) -> None:
-    """Let what is told catch up with the job, which has ended or waits."""
-    if not at_once:
-        await asyncio.wait({teller}, timeout=_CATCH_UP_S)
-    teller.cancel()
-    await asyncio.wait({teller})
-
-
-def _tell(event: dict[str, Any]) -> None:
-    """Narrate an event."""
-    data = event["data"]
-    what = data.get("tool") or data.get("title") or data.get("name") or data.get("reason") or ""
-    if isinstance(data.get("error"), dict):
-        what = f"{what} {data['error'].get('message', '')}".strip()
-    if event["type"] == "log.written":
-        what = data["text"]
-    step = event["step"] or ""
-    out.note(f"{event['at'][11:23]} {event['seq']:>4} {event['type']:<20} {step:<8} {cell(what)}")
+def _trouble(words: str) -> None:
+    out.note(f"nothing can be written for now: {words}" if words else "writing goes on")
 
 
 def _outcome(job: dict[str, Any]) -> None:
@@ -187,46 +160,28 @@ def _outcome(job: dict[str, Any]) -> None:
     status = job["status"]
     if out.is_json:
         out.json(job)
+    elif out.format is Format.IDS:
+        out.line(job["id"])
     elif status == "succeeded":
         answer = job["output"]
         out.text(answer if isinstance(answer, str) else cell(answer))
     elif status == "parked":
-        parked = job["parked"]
-        target = parked["approval_id"] or parked["call_id"] or job["id"]
-        out.note(f"parked ({parked['reason']}): {target}\n  fix: aetheris parked")
+        out.note(f"parked: {job['parked']['reason']}\n  fix: {_way_on(job)}")
     else:
         error = job["error"] or {}
-        out.note(f"{status}: {error.get('message', '')}")
+        kind = f"{error['type']}: " if error.get("type") else ""
+        out.note(f"{status}: {kind}{error.get('message', '')}\n  fix: aetheris show {job['id']}")
     raise typer.Exit(base.EXIT.get(status, 1))
 
 
-class _signals:  # noqa: N801 - used as a function
-    """Let SIGINT and SIGTERM stop a worker gracefully; a second one ends the process at once."""
-
-    def __init__(self, worker: "Worker") -> None:
-        self._worker = worker
-        self._got = 0
-
-    def __enter__(self) -> Callable[[], int]:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._signalled, number)
-        return lambda: self._got
-
-    def __exit__(self, *_: object) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-
-    def _signalled(self, number: int) -> None:
-        if self._got:
-            # What is on the disk stays there; the lock falls free and others take over.
-            sys.stderr.flush()
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        self._got = int(number)
-        out.note("stopping: waiting for calls in flight; once more to leave at once")
-        self._worker.stop()
+def _way_on(job: dict[str, Any]) -> str:
+    """Name the command that lets a parked job go on."""
+    parked = job["parked"]
+    if parked["approval_id"]:
+        return f"aetheris approve {parked['approval_id']}"
+    if parked["call_id"]:
+        return f"aetheris settle {parked['call_id']} --happened JSON | --did-not-happen | --fail"
+    return f"aetheris resume {job['id']}"
 
 
 def worker(
@@ -234,50 +189,67 @@ def worker(
     until_idle: Annotated[
         bool, typer.Option("--until-idle", help="end when nothing can be claimed")
     ] = False,
-    lease: Annotated[str, typer.Option(help="how long a lease lasts unrenewed")] = "10s",
+    lease: Annotated[
+        str, typer.Option(help="how long a lease lasts unrenewed, at least 1s")
+    ] = "10s",
     grace: Annotated[str, typer.Option(help="how long calls in flight may take at a stop")] = "10s",
 ) -> None:
     """Run jobs until stopped."""
     code: CodeRegistry = base.registry(needed=True)
+    lease_ms, grace_ms = duration_ms(lease, "--lease"), duration_ms(grace, "--grace")
+    if lease_ms < _SHORTEST_LEASE_MS:
+        raise UsageError(
+            f"--lease {lease} is too short", why="a busy machine would not renew it in time"
+        )
 
     async def work(session: "Session") -> int:
         from aetheris_cli.app.session import settle_in  # noqa: PLC0415 - only to run
-        from aetheris_cli.engine.worker import Settings  # noqa: PLC0415 - only to run
+        from aetheris_cli.engine.worker import LeaseLost, Settings  # noqa: PLC0415 - only to run
 
-        made = session.worker(
-            Settings(
-                concurrency=concurrency,
-                lease_ms=duration_ms(lease, "--lease"),
-                grace_s=duration_ms(grace, "--grace") / 1_000,
-            )
-        )
-        await made.begin()
+        settings = Settings(concurrency=concurrency, lease_ms=lease_ms, grace_s=grace_ms / 1_000)
         settle_in()
-        out.note(f"worker {made.worker_id} runs {', '.join(sorted(code.agents()))}")
-        with _signals(made) as stopped:
-            serving = asyncio.create_task(made.serve())
-            if until_idle:
-                watch = asyncio.create_task(_until_idle(session, made))
-                await asyncio.wait({serving, watch}, return_when=asyncio.FIRST_COMPLETED)
-                made.stop()
-            await serving
-        return stopped()
+        while True:
+            try:
+                return await _serve(session, session.worker(settings), until_idle=until_idle)
+            except LeaseLost as lost:
+                # What it had in flight goes on in this process, and is kept as evidence.
+                out.note(f"{lost.message}: {lost.why}; starting anew")
 
     number = base.with_session(work, create=True, code=code)
     if number:
         raise typer.Exit(128 + number)
 
 
-async def _until_idle(session: "Session", worker: "Worker") -> None:
+async def _serve(session: "Session", worker: "Worker", *, until_idle: bool) -> int:
+    """Run a worker until it is stopped or idle; give the signal that stopped it, or 0."""
+    await worker.begin()
+    worker.on_trouble = _trouble
+    names = sorted(worker.registry.agents())
+    shown = ", ".join(names[:_NAMES]) + (" …" if len(names) > _NAMES else "")
+    out.note(f"worker {worker.worker_id} runs {shown or 'nothing: no agent is declared'}")
+    with signals(worker) as stopped:
+        serving = asyncio.create_task(worker.serve())
+        watch = asyncio.create_task(_idle(session, worker)) if until_idle else None
+        if watch is not None:
+            await asyncio.wait({serving, watch}, return_when=asyncio.FIRST_COMPLETED)
+            watch.cancel()
+            worker.stop()
+        await serving
+    return stopped()
+
+
+async def _idle(session: "Session", worker: "Worker") -> None:
+    """Wait until the worker runs nothing and nothing is due that it could run."""
+    agents = frozenset(worker.registry.agents())
     while True:
-        counts = await session.store.counts()
-        if worker.idle and not counts.get("queued") and not counts.get("running"):
+        due = await session.store.due(agents)
+        if worker.idle and not 0 < due <= session.clock.now_ms():
             return
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(_FRAME_S)
 
 
 def demo() -> None:
     """Kill a worker in the middle of a payment, twice, and count the charges."""
-    # The demo plays with the command line from above it, so it is started, not imported.
-    done = subprocess.run([sys.executable, "-m", "aetheris_cli.testing.demo"], check=False)
-    raise typer.Exit(done.returncode)
+    # The demo plays with the command line from above it, so it takes this process's place.
+    words = [sys.executable, "-m", "aetheris_cli.testing.demo"]
+    os.execv(sys.executable, words)  # noqa: S606 - it is our own program

@@ -12,7 +12,7 @@ from aetheris_cli.control.shapes import Shape
 from aetheris_cli.domain import chain, codec, ids, wishes
 from aetheris_cli.domain import events as ev
 from aetheris_cli.domain.changes import Delivery, NewJob
-from aetheris_cli.domain.errors import Conflict, UsageError, WaitTimedOut
+from aetheris_cli.domain.errors import Conflict, NotFound, UsageError, WaitTimedOut
 from aetheris_cli.domain.events import NONE
 from aetheris_cli.domain.history import History, fold
 from aetheris_cli.domain.ids import JobId, StepId
@@ -120,9 +120,10 @@ class Control:
         """Give a job."""
         return shapes.job(await self.store.facts(await self.store.find(job)))
 
-    async def jobs(self, wanted: Filter) -> list[Shape]:
-        """List jobs, newest first."""
-        return [shapes.job(facts) for facts in await self.store.all_facts(wanted)]
+    async def jobs(self, wanted: Filter, *, whole: bool = True) -> list[Shape]:
+        """List jobs, newest first; not `whole`: without values too large for a list."""
+        found = await self.store.all_facts(wanted, whole=whole)
+        return [shapes.job(facts) for facts in found]
 
     async def history(self, row: JobRow) -> History:
         """Fold the job's whole history."""
@@ -186,7 +187,7 @@ class Control:
         Raises WaitTimedOut.
         """
         row = await self.store.find(job)
-        reached = _goal(goal)
+        reached = _goal(goal, self.clock)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             version = await self.store.version()
@@ -195,7 +196,7 @@ class Control:
                 goal.startswith("step:") and await self._step_done(facts.row, goal[5:])
             ):
                 return shapes.job(facts)
-            while await self.store.version() == version:
+            while await self.store.version() == version and not reached(facts.row):
                 if deadline is not None and time.monotonic() > deadline:
                     raise WaitTimedOut(
                         f"job {row.id} is still {facts.row.status} after {timeout_s:g} s",
@@ -209,9 +210,17 @@ class Control:
         found = (await self.history(row)).steps.get(step)
         return found is not None and found.done
 
-    async def parked(self, limit: int = 1_000) -> list[Shape]:
-        """Give everything that waits for a person, oldest first."""
-        found = await self.store.open_questions(limit)
+    async def parked(self, kind: str = "") -> list[Shape]:
+        """Give everything that waits for a person, oldest first; `kind`: of this kind alone.
+
+        What nobody can answer any more, because its time is over, is left out.
+        """
+        now = self.clock.now_ms()
+        found = [
+            (row, one)
+            for row, one in await self.store.open_questions(kind)
+            if not 0 < one.until <= now
+        ]
         items = [shapes.question(row, one) for row, one in found]
         doubtful = [at for at, (_, one) in enumerate(found) if one.kind in shapes.OF_A_CALL]
         if doubtful:
@@ -285,6 +294,13 @@ class Control:
         """
         job, step = ids.split_call(call)
         row = await self.store.find(job)
+        if (await self.history(row)).call(step) is None:
+            raise NotFound(
+                f"job {row.id} has no call {step[:80]!r}",
+                why="its history holds no such step, or that step is no call",
+                fix=f"`aetheris calls {row.id}` lists them",
+                job=row.id,
+            )
         value = Raw(codec.canonical(result, "the result")) if verdict == "happened" else NONE
         wish = wishes.settle(row.id, step, self.actor, verdict=verdict, result=value, reason=reason)
         return await self._answer(wish, f"call {row.id}.{step} was settled", "calls")
@@ -301,21 +317,33 @@ class Control:
             )
         return await self.job(wish.job)
 
-    async def signal(self, job: str, name: str, value: Any = None, *, key: str = "") -> Shape:  # noqa: ANN401
+    async def signal(
+        self,
+        job: str,
+        name: str,
+        value: Any = None,  # noqa: ANN401 - any JSON
+        *,
+        key: str | None = None,
+    ) -> Shape:
         """Send a named value to a job. The same key is taken once."""
         row = await self.store.find(job)
-        codec.canonical([name, key], "the signal's name and key")
-        if not name:
-            raise UsageError("a signal needs a name")
+        codec.text(name, "the name of a signal")
         data = Raw(codec.canonical(value, "the signal's value"))
-        await self._deliver(wishes.signal(row.id, name, data, self.actor, key))
+        wish = wishes.signal(row.id, name, data, self.actor, key or "")
+        receipt = await self._deliver(wish)
+        if not receipt.new and receipt.first.body != wish.body:
+            raise Conflict(
+                f"the key {key!r} was used for another signal of job {row.id}",
+                why="the same key is taken once, and it named other things",
+                fix="give another key, or the name and value of the first",
+                job=row.id,
+            )
         return await self.job(row.id)
 
-    async def cancel(self, job: str, reason: str = "") -> Shape:
+    async def cancel(self, job: str, reason: str | None = None) -> Shape:
         """Cancel a job and its children. Once this returns, no call of it begins any more."""
         row = await self.store.find(job)
-        codec.canonical(reason, "the reason")
-        await self._deliver(wishes.cancel(row.id, self.actor, reason))
+        await self._deliver(wishes.cancel(row.id, self.actor, reason or ""))
         return await self.job(row.id)
 
     async def pause(self, job: str) -> Shape:
@@ -334,14 +362,15 @@ class Control:
         return await self.store.deliver(wish, self.clock.now_ms())
 
 
-def waits_for_person(row: JobRow) -> bool:
+def waits_for_person(row: JobRow, now: int) -> bool:
     """Whether nothing but a person's decision lets the job go on."""
-    return row.status is JobState.PARKED and row.parked in shapes.FOR_A_PERSON
+    due = 0 < row.wake_at <= now
+    return row.status is JobState.PARKED and row.parked in shapes.FOR_A_PERSON and not due
 
 
-def _goal(text: str) -> Callable[[JobRow], bool]:
+def _goal(text: str, clock: Clock) -> Callable[[JobRow], bool]:
     if text == "done":
-        return lambda row: row.status in JOB_ENDED or waits_for_person(row)
+        return lambda row: row.status in JOB_ENDED or waits_for_person(row, clock.now_ms())
     if text == "parked":
         return lambda row: row.status in JOB_ENDED or row.status is JobState.PARKED
     if text.startswith("step:") and text != "step:":

@@ -10,13 +10,13 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from aetheris_cli.domain import codec, ids, wishes
+from aetheris_cli.domain import codec, ids
 from aetheris_cli.domain import events as ev
 from aetheris_cli.domain.events import Error
 from aetheris_cli.domain.history import Attempt, History, Step
 from aetheris_cli.domain.ids import JobId, StepId
 from aetheris_cli.domain.records import JobRow, Question, WorkerRow
-from aetheris_cli.domain.states import ParkedReason
+from aetheris_cli.domain.states import CONTRADICTED, ParkedReason
 from aetheris_cli.ports.store import Facts
 
 Shape = dict[str, Any]
@@ -34,7 +34,7 @@ FOR_A_PERSON: Final = frozenset(
     }
 )
 """The reasons that only a person can lift."""
-OF_A_CALL: Final = frozenset({"in_doubt", wishes.CONTRADICTED})
+OF_A_CALL: Final = frozenset({"in_doubt", CONTRADICTED})
 """The kinds of questions that are about one call."""
 
 
@@ -249,7 +249,7 @@ def _commands(row: JobRow, one: Question, ident: str) -> list[str]:
             f"aetheris settle {ident} --did-not-happen --reason '…'",
             f"aetheris settle {ident} --fail --reason '…'",
         ]
-    if one.kind == wishes.CONTRADICTED:
+    if one.kind == CONTRADICTED:
         return [f"aetheris settle {ident} --seen --reason '…'"]
     return [f"aetheris resume {row.id}"]
 
@@ -273,4 +273,9 @@ def event(one: ev.AnyEvent, job_id: str, prev: str, head: str) -> Shape:
     """Give an event with its place in the chain."""
     shape = ev.as_json(one, job_id, prev, head)
     shape["at"] = time(shape["at"])
+    for name in _TIMES & shape["data"].keys():
+        shape["data"][name] = time(shape["data"][name])
     return shape
+
+
+_TIMES: Final = frozenset({"until", "run_at", "started_at", "next_at", "expires_at"})

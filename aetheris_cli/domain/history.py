@@ -14,7 +14,14 @@ from msgspec import Raw
 
 from aetheris_cli.domain import events as ev
 from aetheris_cli.domain.events import NONE, AnyEvent, Command, Error
-from aetheris_cli.domain.states import AttemptState, CallState, JobState, ParkedReason, StepState
+from aetheris_cli.domain.states import (
+    STEP_ENDED,
+    AttemptState,
+    CallState,
+    JobState,
+    ParkedReason,
+    StepState,
+)
 
 
 class Attempt(msgspec.Struct, gc=False):
@@ -198,6 +205,9 @@ def _asked(history: History, event: ev.JobAsked) -> None:
 def _job_ended(history: History, event: ev.JobSucceeded | ev.JobFailed | ev.JobCancelled) -> None:
     history.status, history.worker, history.ended = _ENDS[type(event)], "", event
     history.parked = None
+    for step in history.steps.values():
+        if step.state not in STEP_ENDED:
+            step.state = StepState.CANCELLED  # the ledger says of its call what is known
 
 
 def _signal_received(history: History, event: ev.SignalReceived) -> None:

@@ -38,6 +38,10 @@ class ParkedReason(StrEnum):
     BLOCKED_TOOL = "blocked_tool"
 
 
+CONTRADICTED: Final = "contradicted"
+"""The kind of question that is an alarm: what came late is not what a person had said."""
+
+
 class StepState(StrEnum):
     """Where one node of a task graph stands."""
 

@@ -20,6 +20,7 @@ from aetheris_cli.domain.history import History, Step
 from aetheris_cli.domain.ledger import Effect
 from aetheris_cli.domain.records import InboxRow, JobRow, Question
 from aetheris_cli.domain.states import (
+    CONTRADICTED,
     JOB_ENDED,
     RESUMABLE,
     AttemptState,
@@ -71,8 +72,6 @@ class _Body(msgspec.Struct, omit_defaults=True):
 
 
 _read: Final = msgspec.json.Decoder(_Body).decode
-CONTRADICTED: Final = "contradicted"
-"""The kind of question that is an alarm: what came late is not what a person had said."""
 _HOLDING: Final = frozenset(str(reason) for reason in RESUMABLE)
 
 

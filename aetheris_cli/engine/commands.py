@@ -43,6 +43,13 @@ class Commands:
         if branch is NOWHERE:
             return Never()
         made = run.host.registry.tool(tool)
+        allowed = run.agent.tools
+        if allowed is not None and made.name not in allowed:
+            raise UsageError(
+                f"agent {run.agent.id} may not call tool {made.name}",
+                why=f"agents.yaml allows it {', '.join(sorted(allowed)) or 'no tool'}",
+                fix="add the tool to the agent's tools there",
+            )
         if key is not None:
             key = codec.text(key, f"the key of a call of {made.name}")
         if retry is not None and not isinstance(retry, Retry):

@@ -22,6 +22,7 @@ from aetheris_cli.domain.errors import (
 from aetheris_cli.domain.events import JobSubmitted
 from aetheris_cli.domain.records import JobRow, WorkerRow
 from aetheris_cli.domain.states import SILENT, WorkerState
+from aetheris_cli.engine import forks
 from aetheris_cli.engine.committer import Committer
 from aetheris_cli.engine.deadlines import Deadlines
 from aetheris_cli.engine.perform import perform
@@ -184,6 +185,7 @@ class Worker:
     async def serve(self) -> None:
         """Claim and run jobs until `stop`. Raises what made it impossible to go on."""
         loop = asyncio.get_running_loop()
+        forks.guard(loop)
         with caught(loop, self.failed):
             await self._serve(loop)
 

@@ -91,6 +91,8 @@ class Agent(msgspec.Struct, frozen=True, eq=False):
     type: str = "python"
     timeout_ms: int = 0
     """How long a job may take, waits included, from its first claim on; 0: for ever."""
+    tools: frozenset[str] | None = None
+    """The only tools that it may call, by the operator's word; None: any."""
 
 
 class Registry(Protocol):

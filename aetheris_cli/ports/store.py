@@ -119,8 +119,8 @@ class Store(Protocol):
     async def facts(self, row: JobRow) -> Facts:
         """Give a job as it now stands, with its first and last event."""
 
-    async def all_facts(self, wanted: Filter) -> list[Facts]:
-        """List jobs with their facts, newest first."""
+    async def all_facts(self, wanted: Filter, *, whole: bool = True) -> list[Facts]:
+        """List jobs with their facts, newest first; not `whole`: without large values."""
 
     async def events(self, no: int, after: int = 0, limit: int = 2**62) -> list[AnyEvent]:
         """Give events of a job, large payloads in place."""
@@ -137,8 +137,8 @@ class Store(Protocol):
     async def questions(self, no: int) -> list[Question]:
         """Give what one job waits for."""
 
-    async def open_questions(self, limit: int) -> list[tuple[JobRow, Question]]:
-        """Give what waits for a person, oldest first, of all jobs."""
+    async def open_questions(self, kind: str = "") -> list[tuple[JobRow, Question]]:
+        """Give what waits for a person, oldest first, of all jobs; with `kind` that kind alone."""
 
     async def worker(self, worker: str) -> WorkerRow | None:
         """Give one worker, the living or the dead."""

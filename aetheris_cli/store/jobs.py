@@ -295,25 +295,30 @@ def tell_family(row: JobRow, now: int) -> Op[None]:
         yield from deliver_quietly(wishes.child_finished(row, end[0]), now)
 
 
-def events_after(no: int, after: int, limit: int) -> Op[list[AnyEvent]]:
-    """Give events of a job, with their large payloads in place."""
+def events_after(no: int, after: int, limit: int, *, whole: bool = True) -> Op[list[AnyEvent]]:
+    """Give events of a job, with their large payloads in place if `whole`."""
     rows = yield Q("events_of", {"no": no, "after": after, "limit": limit})
     found = []
     for _, body, _ in rows:
-        found.append((yield from _whole_event(body)))
+        found.append((yield from _whole_event(body)) if whole else _event(body))
     return found
 
 
-def _whole_event(body: str) -> Op[AnyEvent]:
-    """Read a stored line, with large payloads put back in place. Raises StoreDamaged."""
+def _event(body: str) -> AnyEvent:
+    """Read a stored line. Raises StoreDamaged."""
     try:
-        event = ev.decode(body)
+        return ev.decode(body)
     except msgspec.MsgspecError as error:
         raise StoreDamaged(
             "an event of the job cannot be read",
             why=str(error),
             fix="`aetheris store check` says which; a job that cannot be read can be cancelled",
         ) from error
+
+
+def _whole_event(body: str) -> Op[AnyEvent]:
+    """Read a stored line, with large payloads put back in place. Raises StoreDamaged."""
+    event = _event(body)
     for field, key in (event.refs or {}).items():
         kept = yield Q("payload", {"digest": key})
         if kept:

@@ -4,6 +4,8 @@ from heapq import merge
 from itertools import islice
 from typing import Any, Final
 
+from aetheris_cli.domain.errors import StoreDamaged
+from aetheris_cli.domain.events import JobSubmitted
 from aetheris_cli.domain.records import InboxRow, JobRow, Question
 from aetheris_cli.ports.store import Facts, Filter
 from aetheris_cli.store.jobs import as_job, by_no, events_after
@@ -84,32 +86,45 @@ def questions(no: int) -> Op[list[Question]]:
     return [Question(*row) for row in (yield Q("questions_of", {"no": no}))]
 
 
-def open_questions(limit: int) -> Op[list[tuple[JobRow, Question]]]:
+def open_questions(kind: str) -> Op[list[tuple[JobRow, Question]]]:
     """Give what waits for a person: questions, and jobs parked as a whole."""
     found = []
-    for no, *values in (yield Q("questions_open", {"limit": limit})):
+    for no, *values in (yield Q("questions_open", {"kind": kind})):
         rows = yield Q("job_by_no", {"no": no})
         found.append((as_job(rows[0]), Question(*values)))
     return found
 
 
-def facts(row: JobRow) -> Op[Facts]:
-    """Give what the table does not hold: the first event, the last of an ended job, the waits."""
-    first = yield from events_after(row.no, 0, 1)
+def facts(row: JobRow, *, whole: bool = True) -> Op[Facts]:
+    """Give what the table does not hold: the first event, the last of an ended job, the waits.
+
+    Not `whole`: values too large for a line are left out. Raises StoreDamaged.
+    """
+    first = yield from events_after(row.no, 0, 1, whole=whole)
     row = yield from by_no(row.no)
     end = []
     if row.ended_seq:
-        end = yield from events_after(row.no, row.ended_seq - 1, 1)
+        end = yield from events_after(row.no, row.ended_seq - 1, 1, whole=whole)
     waits = (yield from questions(row.no)) if row.parked else []
+    if not first:
+        raise StoreDamaged(
+            f"job {row.id} has no history",
+            why="something other than Aetheris has changed the store",
+            fix="`aetheris store check` says what is damaged",
+        )
     return Facts(row, first[0], end[0] if end else None, waits)
 
 
-def all_facts(wanted: Filter) -> Op[list[Facts]]:
-    """List jobs with their facts, in one read transaction."""
+def all_facts(wanted: Filter, *, whole: bool) -> Op[list[Facts]]:
+    """List jobs with their facts, in one read transaction; one that cannot be read is named."""
     rows = yield from listed(wanted)
     found = []
     for row in rows:
-        one = yield from facts(row)
+        try:
+            one = yield from facts(row, whole=whole)
+        except StoreDamaged as error:
+            lost = JobSubmitted(agent=row.agent, message=f"({error.message})")
+            one = Facts(row, lost, None, [])
         found.append(one)
     return found
 

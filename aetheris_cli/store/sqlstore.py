@@ -172,9 +172,9 @@ class SqlStore:
         found: Facts = await self._read(lambda: reads.facts(row))
         return found
 
-    async def all_facts(self, wanted: Filter) -> list[Facts]:
-        """List jobs with their facts, newest first."""
-        found: list[Facts] = await self._read(lambda: reads.all_facts(wanted))
+    async def all_facts(self, wanted: Filter, *, whole: bool = True) -> list[Facts]:
+        """List jobs with their facts, newest first; not `whole`: without large values."""
+        found: list[Facts] = await self._read(lambda: reads.all_facts(wanted, whole=whole))
         return found
 
     async def events(self, no: int, after: int = 0, limit: int = 2**62) -> list[AnyEvent]:
@@ -204,9 +204,9 @@ class SqlStore:
         found: list[Question] = await self._read(lambda: reads.questions(no))
         return found
 
-    async def open_questions(self, limit: int) -> list[tuple[JobRow, Question]]:
-        """Give what waits for a person, oldest first."""
-        found: list[tuple[JobRow, Question]] = await self._read(lambda: reads.open_questions(limit))
+    async def open_questions(self, kind: str = "") -> list[tuple[JobRow, Question]]:
+        """Give what waits for a person, oldest first, of all jobs; with `kind` that kind alone."""
+        found: list[tuple[JobRow, Question]] = await self._read(lambda: reads.open_questions(kind))
         return found
 
     async def worker(self, worker: str) -> WorkerRow | None:

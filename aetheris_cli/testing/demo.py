@@ -30,6 +30,9 @@ def _say(text: str = "") -> None:
     sys.stdout.flush()
 
 
+_started: Final[list["subprocess.Popen[str]"]] = []
+
+
 class _Stage:
     """One act: a folder with a project, and the commands that are run in it."""
 
@@ -42,7 +45,7 @@ class _Stage:
         self._environment = clean | {"AETHERIS_DEMO_WITNESS": witness.url}
 
     def start(self, *words: str, failpoint: str = "") -> "subprocess.Popen[str]":
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "aetheris_cli.cli", *words],
             cwd=self.folder,
             env=self._environment | {"AETHERIS_FAILPOINTS": failpoint},
@@ -50,6 +53,8 @@ class _Stage:
             stderr=subprocess.DEVNULL,
             text=True,
         )
+        _started.append(process)
+        return process
 
     def ask(self, *words: str) -> Any:  # noqa: ANN401 - any JSON
         process = self.start(*words, "--json")
@@ -130,6 +135,18 @@ def _inside_the_call(stage: _Stage) -> bool:
 
 def main() -> int:
     """Play both acts; 0 when each ended with one charge."""
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    try:
+        return _play()
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        for process in _started:
+            if process.poll() is None:
+                process.kill()
+
+
+def _play() -> int:
     with (
         tempfile.TemporaryDirectory(prefix="aetheris-demo-") as name,
         Witness(Path(name) / "witness.jsonl") as witness,

@@ -1,7 +1,7 @@
 """Run one job of an agent in a test: a real store in a temporary folder, a real worker."""
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ from aetheris_cli.app.runtime import Job, Runtime
 from aetheris_cli.control.shapes import Shape
 from aetheris_cli.domain.errors import UsageError
 from aetheris_cli.domain.retry import duration_ms
+from aetheris_cli.tools.python import as_tool
 
 
 class Ran(Job):
@@ -56,17 +57,25 @@ def run(
     message: str = "",
     *,
     input: Any = None,  # noqa: A002, ANN401 - the public name; any JSON
-    tools: Mapping[str, Callable[..., Any]] | None = None,
+    tools: Mapping[Any, Callable[..., Any]] | None = None,
+    agents: Iterable[Any] = (),
     timeout: str | float = "60s",
 ) -> Ran:
     """Run a job to its end, or until it waits for a person.
 
-    `tools`: by a tool's name, a function to run in its place; the declared effect class, retries
-    and limits stay those of the tool. Raises WaitTimedOut.
+    `tools`: by a tool or its name, a function to run in its place; the declared effect class,
+    retries and limits stay those of the tool. When it is given, no effect happens for real: a
+    call of an effectful tool without a stand-in is the agent's error. `agents`: those that the
+    agent starts as children. Raises WaitTimedOut.
     """
     made = as_agent(agent)
+    stand_ins = None if tools is None else {_name(key): what for key, what in tools.items()}
     with tempfile.TemporaryDirectory(prefix="aetheris-test-") as folder:
-        registry = CodeRegistry([made], stand_ins=tools or {})
+        registry = CodeRegistry([made, *map(as_agent, agents)], stand_ins=stand_ins)
         with Runtime(f"sqlite:///{Path(folder) / 'jobs.db'}", registry=registry) as runtime:
             job = runtime.submit(made.id, message, input=input)
             return Ran(job.wait(duration_ms(timeout) / 1_000), runtime)
+
+
+def _name(tool: Any) -> str:  # noqa: ANN401 - a tool's name or the tool
+    return tool if isinstance(tool, str) else as_tool(tool).name

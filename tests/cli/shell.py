@@ -45,8 +45,64 @@ def wait_for(path: str) -> str:
 @agent("holds")
 async def holds(ctx, message):
     return await ctx.call(wait_for, path=message)
+
+@agent("loud")
+async def loud(ctx, message):
+    print("from the agent")
+    os.system("echo from a program")
+    return message
+
+@agent("leaves")
+async def leaves(ctx, message):
+    if os.path.exists("leave"):
+        os._exit(0)
+    return message
+
+@agent("spins")
+async def spins(ctx, message):
+    while os.path.exists("spin"):
+        pass
+    return message
+
+@agent("expires")
+async def expires(ctx, message):
+    return (await ctx.approval("quick!", expires="1200ms")).approved
+
+@tool(effect="pure")
+async def block(path: str) -> str:
+    open(path + ".reached", "w").close()
+    while not os.path.exists(path + ".go"):
+        time.sleep(0.01)
+    return "gone"
+
+@agent("blocks")
+async def blocks(ctx, message):
+    return await ctx.call(block, path=message)
+
+@tool(effect="pure")
+async def fork() -> int:
+    return 1 if os.fork() else 0
+
+@agent("forks")
+async def forks(ctx, message):
+    with open("ran", "a") as file:
+        file.write("agent ")
+    return await ctx.call(fork)
 """
-NAMES = ("echo", "asks", "fails", "hostile", "sleeps", "holds")
+NAMES = (
+    "echo",
+    "asks",
+    "fails",
+    "hostile",
+    "sleeps",
+    "holds",
+    "loud",
+    "leaves",
+    "spins",
+    "expires",
+    "blocks",
+    "forks",
+)
 
 
 class Shell:

@@ -163,7 +163,9 @@ FROM questions WHERE job_no = :no AND step = :step
 
 -- name: questions_open
 SELECT job_no, step, kind, since, title, name, digest, schema, role, until, details
-FROM questions WHERE kind NOT IN ('signal', 'timer', 'child', 'global_key') ORDER BY since LIMIT :limit
+FROM questions
+WHERE kind NOT IN ('signal', 'timer', 'child', 'global_key') AND (:kind = '' OR kind = :kind)
+ORDER BY since
 
 -- name: key_holder
 SELECT digest, job_no, step FROM global_keys WHERE tool = :tool AND key = :key
