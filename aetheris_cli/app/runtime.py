@@ -15,7 +15,7 @@ from aetheris_cli.app.session import Session, opened
 from aetheris_cli.control.shapes import Shape
 from aetheris_cli.domain.errors import StoreBusy, UsageError
 from aetheris_cli.domain.retry import duration_ms
-from aetheris_cli.engine.worker import Settings, Worker
+from aetheris_cli.engine.worker import LeaseLost, Settings, Worker
 from aetheris_cli.ports.store import Filter
 
 Result = TypeVar("Result")
@@ -168,11 +168,18 @@ class Runtime:
                 self._started.set()
                 await self._stop.wait()
                 return
-            self._worker = session.worker(self._settings)
-            await self._worker.begin()
-            session.control.keeper = self._worker
-            self._started.set()
-            await self._worker.serve()
+            while not self._stop.is_set():
+                try:
+                    await self._work(session, self._settings)
+                except LeaseLost:
+                    continue  # its jobs go on elsewhere, and new ones begin here, under a new name
+
+    async def _work(self, session: Session, settings: Settings) -> None:
+        worker = self._worker = session.worker(settings)
+        await worker.begin()
+        session.control.keeper = worker
+        self._started.set()
+        await worker.serve()
 
     @property
     def session(self) -> Session:

@@ -4,18 +4,40 @@ import os
 from pathlib import Path
 from typing import Any
 
+import aetheris_cli
 from aetheris_cli.app.session import principal
-from aetheris_cli.domain.errors import AetherisError
+from aetheris_cli.domain.errors import AetherisError, Conflict
 from aetheris_cli.ports.clock import SystemClock
 from aetheris_cli.store import files, sqlite_lib, upkeep
+from aetheris_cli.store import migrate as migrating
 from aetheris_cli.store import restore as restoring
 from aetheris_cli.store.migrate import up_to_date
-from aetheris_cli.store.presence import host_id, looker
+from aetheris_cli.store.presence import host_id, living_workers, looker
+from aetheris_cli.store.turnstile import Turnstile
 
 
 def check(url: str) -> list[dict[str, str]]:
     """Give every problem of the store."""
     return upkeep.check(files.store_path(url))
+
+
+def migrate(url: str) -> list[str]:
+    """Bring a store to this version's schema; give the names of what was applied.
+
+    Raises Conflict while a worker of it is alive: it would meet tables that it does not know.
+    """
+    path = files.store_path(url)
+    files.prepare(path, create=False)
+    locks, _ = files.lock_folder(path)
+    if path.exists() and not up_to_date(path):
+        living = living_workers(locks)
+        if living:
+            raise Conflict(
+                f"{len(living)} workers run on {path}",
+                why="they would meet tables that they do not know",
+                fix=f"stop them first: {', '.join(living)}",
+            )
+    return migrating.migrate(path, Turnstile(locks), create=False, made_by=aetheris_cli.__version__)
 
 
 def stats(url: str) -> dict[str, Any]:

@@ -29,11 +29,10 @@ def init() -> None:
 @store.command("migrate")
 def migrate() -> None:
     """Bring the store to this version's schema."""
+    from aetheris_cli.app.upkeep import migrate as bring  # noqa: PLC0415 - only here
 
-    async def work(session: "Session") -> str:
-        return session.store.url
-
-    out.note(f"{base.with_session(work)} is up to date")
+    applied = bring(base.found().store)
+    out.rows([{"id": name} for name in applied], ["id"], empty="it is up to date")
 
 
 @store.command("check")

@@ -55,6 +55,11 @@ def looker(locks: Path, lock_dir: str, host: str) -> Callable[[WorkerRow], bool]
     return is_gone
 
 
+def living_workers(locks: Path) -> list[str]:
+    """Name the workers whose locks are held, whatever the store's tables say of them."""
+    return sorted(lock.stem for lock in locks.glob("wrk_*.lock") if is_held(lock))
+
+
 def is_held(lock: Path) -> bool:
     """Whether some process holds this lock, or that cannot be known."""
     try:

@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 import aetheris_cli
 from aetheris_cli.domain.changes import Change, Delivery, NewJob
-from aetheris_cli.domain.errors import NotFound, UsageError
+from aetheris_cli.domain.errors import NotFound, StoreUnavailable, UsageError
 from aetheris_cli.domain.events import AnyEvent
 from aetheris_cli.domain.keys import Claim, Held
 from aetheris_cli.domain.records import InboxRow, JobRow, Question, WorkerRow
@@ -16,7 +16,7 @@ from aetheris_cli.domain.wishes import Receipt
 from aetheris_cli.ports.store import Claimed, Facts, Filter, Refused, Started
 from aetheris_cli.store import bells, commits, files, jobs, keys, reads, workers
 from aetheris_cli.store.intake import Intake
-from aetheris_cli.store.migrate import migrate
+from aetheris_cli.store.migrate import migrate, up_to_date
 from aetheris_cli.store.requests import MakeOp
 from aetheris_cli.store.submissions import Submission
 from aetheris_cli.store.threads import Reader, Writer, ask, push
@@ -54,6 +54,12 @@ class SqlStore:
         files.prepare(path, create=create)
         locks, lock_dir = files.lock_folder(path)
         turnstile = Turnstile(locks)
+        if not create and not up_to_date(path):
+            raise StoreUnavailable(
+                f"the store at {path} has an older schema",
+                why="to look at it must not change it, and an older program may be using it",
+                fix="stop its workers, then `aetheris store migrate`",
+            )
         migrate(path, turnstile, create=create, made_by=aetheris_cli.__version__)
         return cls(path, locks, lock_dir, turnstile)
 
