@@ -167,6 +167,7 @@ def graph(
     if style not in {"layered", "rows", "mermaid", "dot"}:
         raise UsageError(f"there is no style {style!r}", why="layered, rows, mermaid or dot")
     steps = base.with_session(lambda session: session.control.steps(name))
+    steps = [one for one in steps if one["kind"] != "value"]  # a recorded time is no work
     if out.is_json or style == "rows" or out.format is not Format.TABLE:
         out.rows(steps, ["id", "level", "kind", "name", "status", "after"], empty="no steps yet")
         return

@@ -67,7 +67,9 @@ class Commands:
             retry=made.retry if retry is None else retry,
             after=branch.frontier, cause=run.cause(branch),
         )  # fmt: skip
-        run.take(step, "call", made.name, call.digest, key=call.user_key, schema=made.schema)
+        run.take(
+            step, "call", made.name, call.digest, args=data, key=call.user_key, schema=made.schema
+        )
         self._begin(step, call.start)
         return pending
 

@@ -112,10 +112,18 @@ class _Rehearsal(Run):
         """Stay what it is: a replay never begins anything."""
 
     def take(
-        self, step: str, kind: str, name: str, digest: str, *, key: str = "", schema: str = ""
+        self,
+        step: str,
+        kind: str,
+        name: str,
+        digest: str,
+        *,
+        args: bytes = b"",
+        key: str = "",
+        schema: str = "",
     ) -> Step | None:
         """Count what is repeated."""
-        found = super().take(step, kind, name, digest, key=key, schema=schema)
+        found = super().take(step, kind, name, digest, args=args, key=key, schema=schema)
         self.repeated += found is not None
         return found
 

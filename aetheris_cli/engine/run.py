@@ -316,7 +316,15 @@ class Run:
         self.check_soon()
 
     def take(
-        self, step: str, kind: str, name: str, digest: str, *, key: str = "", schema: str = ""
+        self,
+        step: str,
+        kind: str,
+        name: str,
+        digest: str,
+        *,
+        args: bytes = b"",
+        key: str = "",
+        schema: str = "",
     ) -> Step | None:
         """Give what is recorded at `step`, None when the command is new.
 
@@ -329,7 +337,7 @@ class Run:
         if found is None:
             self.unrecorded(step, f"{kind} {name}".strip())
             return None
-        difference = compare(found, kind, name, digest, key=key, schema=schema)
+        difference = compare(found, kind, name, digest, args=args, key=key, schema=schema)
         if difference is not None:
             self.diverged(difference)
             raise Stopped

@@ -7,10 +7,13 @@ is started: an agent whose code has changed is found out before it does anything
 """
 
 from collections import deque
+from typing import Final
 
 import msgspec
 
 from aetheris_cli.domain.history import History, Step
+
+_SHOWN: Final = 200
 
 
 class Divergence(msgspec.Struct, frozen=True):
@@ -75,17 +78,26 @@ def described(step: Step) -> str:
 
 
 def compare(
-    step: Step, kind: str, name: str, digest: str, *, key: str = "", schema: str = ""
+    step: Step,
+    kind: str,
+    name: str,
+    digest: str,
+    *,
+    args: bytes = b"",
+    key: str = "",
+    schema: str = "",
 ) -> Divergence | None:
     """Hold a command against the record.
 
-    `key`, `schema`: of a call alone. The schema counts while the call has no outcome: its bytes
-    were made for the parameters that the tool had then.
+    `args`, `key`, `schema`: of a call alone. The schema counts while the call has no outcome:
+    its bytes were made for the parameters that the tool had then.
     """
+    found = f"{kind} {name}".strip()
     if (step.kind, step.name) != (kind, name):
         what, hint = "", "the code has changed before this place: guard it with ctx.patched(name)"
     elif step.digest != digest:
-        what = " with other arguments"
+        what = f" with {_cut(bytes(step.args))}" if args else " with other contents"
+        found += f" with {_cut(args)}" if args else ""
         hint = (
             "the code has changed, or the arguments depend on something that is not recorded: "
             "use ctx.now, ctx.random, or a pure tool for what comes from outside"
@@ -98,7 +110,12 @@ def compare(
         hint = "the tool has changed while the call was open: put it back, or cancel the job"
     else:
         return None
-    return Divergence(step.id, described(step) + what, f"calls {kind} {name}".strip(), hint)
+    return Divergence(step.id, described(step) + what, found, hint)
+
+
+def _cut(args: bytes) -> str:
+    text = args[:_SHOWN].decode("utf-8", "replace")
+    return text if len(args) <= _SHOWN else f"{text}…"
 
 
 def _is_patch(step: Step) -> bool:

@@ -22,6 +22,10 @@ from aetheris_cli.store.requests import MakeOp
 from aetheris_cli.store.sqlite_lib import sqlite3
 from aetheris_cli.store.turnstile import Turnstile
 
+_OF_ONE: Final = (
+    sqlite3.InterfaceError, sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.DataError,
+)  # fmt: skip
+"""Errors of one statement, which say nothing against the transaction around it."""
 _BATCH_OPS: Final = 512
 QUICK_S: Final = 0.002
 QUICK_ONES: Final = 16
@@ -67,7 +71,8 @@ class Reader:
                 try:
                     item.answer = run(self._conn, item.make())
                 finally:
-                    self._conn.execute("ROLLBACK")
+                    if self._conn.in_transaction:  # an I/O error ends it by itself
+                        self._conn.execute("ROLLBACK")
             except sqlite3.Error as error:
                 item.error = translate(error, self._path)
             except BaseException as error:  # noqa: BLE001 - it belongs to the caller
@@ -233,9 +238,11 @@ class Writer:
             before = conn.total_changes
             try:
                 item.answer = run(conn, item.make())
-            except sqlite3.Error:
-                raise  # the whole transaction is in doubt
-            except BaseException as error:  # noqa: BLE001 - it belongs to the caller
+            except BaseException as error:
+                if isinstance(error, sqlite3.Error):
+                    if not isinstance(error, _OF_ONE):
+                        raise  # the whole transaction is in doubt
+                    error = translate(error, self._path)
                 if conn.total_changes != before:
                     return False
                 item.error = error
@@ -248,9 +255,11 @@ class Writer:
         conn.execute("SAVEPOINT one")
         try:
             item.answer = run(conn, item.make())
-        except sqlite3.Error:
-            raise  # the whole transaction is in doubt
-        except BaseException as error:  # noqa: BLE001 - it belongs to the caller
+        except BaseException as error:
+            if isinstance(error, sqlite3.Error):
+                if not isinstance(error, _OF_ONE):
+                    raise  # the whole transaction is in doubt
+                error = translate(error, self._path)
             item.error = error
             conn.execute("ROLLBACK TO one")
         conn.execute("RELEASE one")

@@ -210,7 +210,7 @@ def test_a_cancel_reaches_a_running_step_and_leaves_its_effect_in_doubt(runtime:
     assert gates.seen == ["the tool was cancelled"]
     (open_,) = runtime.parked()
     assert (open_["kind"], open_["job_id"]) == ("in_doubt", job.id)
-    runtime.settle(open_["call_id"], verdict="did_not_happen", reason="looked")
+    runtime.settle(open_["call_id"], did_not_happen=True, reason="looked")
     assert runtime.parked() == []
     assert job.calls()[0]["state"] == "failed"
     assert job.refresh().status == "cancelled"

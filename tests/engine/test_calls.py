@@ -28,6 +28,12 @@ from aetheris import (
 from aetheris_cli.domain.errors import UsageError
 from aetheris_cli.engine.worker import Settings
 
+VERDICTS: Any = {
+    "happened": {"happened": {"paid": 1}},
+    "did_not_happen": {"did_not_happen": True},
+    "fail": {"fail": True},
+}
+
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Any]]:
@@ -110,7 +116,7 @@ def test_a_person_settles_what_is_in_doubt(
 ) -> None:
     job = start(tool(name="work")(failing(1, ValueError("reset"))))
     (asked,) = job._runtime.parked()  # noqa: SLF001 - the job's own runtime
-    job._runtime.settle(asked["call_id"], verdict=verdict, result={"paid": 1}, reason="asked")  # noqa: SLF001
+    job._runtime.settle(asked["call_id"], **VERDICTS[verdict], reason="asked")  # noqa: SLF001
     done = job.wait(goal="step:1").wait(timeout=30)
     assert done.status == status
     if output is not None:

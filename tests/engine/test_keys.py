@@ -9,6 +9,12 @@ import pytest
 
 from aetheris import CallFailed, Context, Job, NotSent, Runtime, agent, tool
 
+VERDICTS: Any = {
+    "happened": {"happened": {"paid": 1}},
+    "did_not_happen": {"did_not_happen": True},
+    "fail": {"fail": True},
+}
+
 
 class Desk:
     """A provider in this process: it counts, and it waits when told to."""
@@ -136,7 +142,7 @@ def test_a_key_in_doubt_is_settled_for_all(
     (doubt,) = runtime.parked()
     assert doubt["call_id"] == f"{first.id}.1"
     waits_for_key(second)
-    runtime.settle(doubt["call_id"], verdict=verdict, result={"paid": 1}, reason="asked")
+    runtime.settle(doubt["call_id"], **VERDICTS[verdict], reason="asked")
     output = second.wait(timeout=60).output
     if verdict == "happened":
         assert (output, desk.sent) == ({"paid": 1}, ["42"])
