@@ -60,14 +60,14 @@ class Commands:
         # Arguments that do not fit are the agent's error, not an attempt.
         arguments = made.read(data)
         step = branch.next()
-        pending = run.pendings[step] = Pending(run, step, branch.frontier)
+        pending = run.delivery.expect(Pending(run, step, branch.frontier))
         call = Call(
             run, step, made, data, arguments, key=key or "",
             timeout_ms=made.timeout_ms if timeout is None else duration_ms(timeout),
             retry=made.retry if retry is None else retry,
             after=branch.frontier, cause=run.cause(branch),
         )  # fmt: skip
-        run.take(
+        run.delivery.take(
             step, "call", made.name, call.digest, args=data, key=call.user_key, schema=made.schema
         )
         self._begin(step, call.start)
@@ -77,7 +77,7 @@ class Commands:
         """Start a command, unless the history has its outcome: that is given in its turn."""
         found = self.run.history.steps.get(step)
         if found is None or not found.done:
-            self.run.hold(step, start)
+            self.run.delivery.hold(step, start)
 
     def wait_for(
         self,
@@ -92,9 +92,9 @@ class Commands:
         if branch is NOWHERE:
             return Never()
         step = branch.next()
-        pending = run.pendings[step] = Pending(run, step, branch.frontier)
+        pending = run.delivery.expect(Pending(run, step, branch.frontier))
         opening = waits.Opening(run, step, branch.frontier, run.cause(branch), pending)
-        run.take(step, kind, name, digest)
+        run.delivery.take(step, kind, name, digest)
         self._begin(step, lambda: begin(opening))
         return pending
 
@@ -162,14 +162,14 @@ class Commands:
         if branch is NOWHERE:
             raise Stopped
         step = branch.next()
-        found = run.take(step, "value", kind, "")
+        found = run.delivery.take(step, "value", kind, "")
         if found is not None:
             return outcome(run.job, found)[0]
         made = make()
         event = ev.ValueRecorded(
             at=run.now(), step=step, kind=kind, value=Raw(codec.canonical(made))
         )
-        run.hold(step, lambda: run.queue(recorded(event)))
+        run.delivery.hold(step, lambda: run.queue(recorded(event)))
         return made
 
     def patched(self, branch: Branch, name: str) -> bool:
@@ -180,7 +180,7 @@ class Commands:
         step = f"{branch.path}patch:{codec.text(name, 'the name of a patch')}"
         if step in run.history.steps:
             return True
-        if not run.live:
+        if not run.delivery.live:
             return False
         event = ev.ValueRecorded(
             at=run.now(), step=step, kind="patched", name=name, value=Raw(b"true")
@@ -200,7 +200,7 @@ class Commands:
         data = Raw(codec.canonical(fields, "the fields of a log line")) if fields else ev.NONE
         clean = str(text)[:_LOG_CHARS].encode("utf-8", "replace").decode()
         event = ev.LogWritten(at=run.now(), step=step, text=clean, fields=data)
-        run.hold(step, lambda: run.queue(recorded(event)))
+        run.delivery.hold(step, lambda: run.queue(recorded(event)))
 
     def seeded(self, branch: Branch, what: str) -> Random:
         """Give a source of chance that is the same at every run of this place."""

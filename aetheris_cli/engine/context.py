@@ -143,5 +143,5 @@ class Context(Facts):
         """Wait until everything recorded so far is on the disk."""
         if self._here() is NOWHERE:
             await Never()
-        if self._run.live:
+        if self._run.delivery.live:
             await self._run.journal.barrier()

@@ -20,6 +20,7 @@ from aetheris_cli.domain.records import JobRow
 from aetheris_cli.engine.branches import Branch
 from aetheris_cli.engine.committer import Committer
 from aetheris_cli.engine.deadlines import Deadlines
+from aetheris_cli.engine.delivery import Delivery
 from aetheris_cli.engine.endings import TIMED_OUT, words
 from aetheris_cli.engine.perform import perform
 from aetheris_cli.engine.run import Run
@@ -96,20 +97,13 @@ def _written() -> Bug:
     return Bug("a replay tried to reach a store")
 
 
-class _Rehearsal(Run):
-    """A run that never becomes live."""
+class _Recitation(Delivery):
+    """A delivery that never becomes live: what is new is not begun, it is a difference."""
 
-    def __init__(self, agent: Agent, row: JobRow, events: Sequence[AnyEvent], host: Any) -> None:  # noqa: ANN401
-        super().__init__(host, agent, row, events, perform)
-        self.repeated = 0
-        self.result: asyncio.Future[Divergence | None] = self.loop.create_future()
-
-    def start(self) -> None:
-        """Begin, without a look at the inbox."""
-        self.spawn(Branch(), self._perform(self), self._main_done)
+    repeated = 0
 
     def _maybe_live(self) -> None:
-        """Stay what it is: a replay never begins anything."""
+        """Stay what it is."""
 
     def take(
         self,
@@ -129,9 +123,9 @@ class _Rehearsal(Run):
 
     def unrecorded(self, step: str, what: str) -> None:
         """Take a new command for a difference if the job has ended by its own code."""
-        ended = self.history.ended
+        ended = self._history.ended
         if isinstance(ended, ev.JobSucceeded | ev.JobFailed) and not _cut_off(ended):
-            self.diverged(
+            self._diverged(
                 Divergence(
                     step,
                     expected="nothing at that place",
@@ -139,6 +133,21 @@ class _Rehearsal(Run):
                     hint="a command was added, or a condition decides otherwise than it did",
                 )
             )
+
+
+class _Rehearsal(Run):
+    """A run that never begins anything."""
+
+    delivery_type = _Recitation
+    delivery: _Recitation
+
+    def __init__(self, agent: Agent, row: JobRow, events: Sequence[AnyEvent], host: Any) -> None:  # noqa: ANN401
+        super().__init__(host, agent, row, events, perform)
+        self.result: asyncio.Future[Divergence | None] = self.loop.create_future()
+
+    def start(self) -> None:
+        """Begin, without a look at the inbox."""
+        self.spawn(Branch(), self._perform(self), self._main_done)
 
     def diverged(self, found: Divergence) -> None:
         """End with the first difference."""
@@ -148,8 +157,8 @@ class _Rehearsal(Run):
         self._checking = False
         if self.running or self.over:
             return
-        if self.script.order or not self.script.over:
-            self._deliver_next()
+        if not self.delivery.caught_up:
+            self.delivery.give_next()
         else:
             self._over(self._end_differs())
 
@@ -197,4 +206,4 @@ async def replay(
     run = _Rehearsal(agent, row, events, _Nobody(registry, clock))
     run.start()
     found = await run.result
-    return Report(row.id, agent.id, run.repeated, found)
+    return Report(row.id, agent.id, run.delivery.repeated, found)

@@ -19,11 +19,11 @@ from aetheris_cli.domain.history import Step
 from aetheris_cli.domain.records import JobRow
 from aetheris_cli.domain.states import ParkedReason
 from aetheris_cli.engine import endings
-from aetheris_cli.engine.branches import NOWHERE, Branch, Pending
+from aetheris_cli.engine.branches import NOWHERE, Branch
 from aetheris_cli.engine.deadlines import Deadlines
+from aetheris_cli.engine.delivery import Delivery
 from aetheris_cli.engine.journal import Desk, Journal, Stopped
-from aetheris_cli.engine.outcome import outcome
-from aetheris_cli.engine.script import Divergence, Script, compare
+from aetheris_cli.engine.script import Divergence
 from aetheris_cli.engine.threads import Carried, Threads
 from aetheris_cli.ports import failpoints
 from aetheris_cli.ports.code import Agent, Registry
@@ -31,8 +31,6 @@ from aetheris_cli.ports.code import Agent, Registry
 MAX_DEATHS: Final = 5
 SHORT_WAIT_MS: Final = 1_000
 """A job whose next timer is nearer than this keeps its worker."""
-_PATIENCE_TURNS: Final = 32
-"""So long code that catches up may be busy with its own before the next outcome is given."""
 _WARNINGS: Final = 3
 """So often code whose run is over is told so; then its commands never return."""
 _ASIDE_S: Final = 0.05
@@ -103,6 +101,8 @@ Perform: TypeAlias = Callable[["Run"], Coroutine[Any, Any, Any]]
 class Run:
     """The engine's side of one job. The agent sees it through a Context."""
 
+    delivery_type: type[Delivery] = Delivery
+
     def __init__(
         self, host: Host, agent: Agent, row: JobRow, events: Sequence[AnyEvent], perform: Perform
     ) -> None:
@@ -116,9 +116,8 @@ class Run:
         self.journal = Journal(self, host, row, events)
         self.history = self.journal.history
         self.queue = self.journal.queue
-        self.script = Script(self.history)
+        self.delivery = self.delivery_type(self)
         self.tasks: dict[asyncio.Task[Any], Branch] = {}
-        self.pendings: dict[str, Pending] = {}
         self.in_flight: dict[str, InFlight] = {}
         self.waits: dict[str, Wait] = {}
         self.late: set[str] = set()
@@ -130,11 +129,6 @@ class Run:
         self.running = 0
         self.over = False
         self.stopping = False
-        self._live = False
-        self._held: list[tuple[str, Callable[[], None]]] = []
-        self._turns: dict[str, bool] = {}
-        """Outcomes that must be given in this order, and whether each is there."""
-        self._patience = 0
         self._warnings = _WARNINGS
         self.joins: dict[str, int] = {}
         """The gathers that have ended, each with the event that ended it."""
@@ -167,7 +161,7 @@ class Run:
                 self.expire()
                 return
             self.host.deadlines.add(self, left / 1_000)
-        self._maybe_live()
+        self.delivery.begin()
         self.spawn(Branch(), self._perform(self), self._main_done)
 
     @property
@@ -238,6 +232,11 @@ class Run:
         """Whether no command has any effect any more."""
         return self.over or self.journal.ending
 
+    @property
+    def stalled(self) -> bool:
+        """Whether nothing may go on before the inbox has been read."""
+        return self.journal.stalled
+
     def warn(self) -> None:
         """Raise Stopped, so that the code ends; code that goes on all the same is let be."""
         self._warnings -= 1
@@ -256,7 +255,7 @@ class Run:
 
     def still(self) -> None:
         """Take note that no branch runs: unless something is in flight, that must have a reason."""
-        if not self.in_flight or self.stopping or not self._live:
+        if not self.in_flight or self.stopping or not self.delivery.live:
             self.check_soon()
 
     def check_soon(self) -> None:
@@ -267,11 +266,11 @@ class Run:
 
     def _check(self) -> None:
         self._checking = False
-        if self.running or self.over or self.journal.ending or self.journal.stalled:
+        if self.running or self.gone or self.stalled:
             return
-        if not self._live and not self._deliver_next():
+        if not self.delivery.live and not self.delivery.give_next():
             return
-        if self.in_flight or not self._live or self._held:
+        if self.in_flight or self.delivery.holds:
             if self.stopping and not self.in_flight:
                 self._release()
             return
@@ -286,113 +285,8 @@ class Run:
         """Whether a call may have had an effect of which the history does not say how it ended."""
         return any(step.attempts and step.effect != "pure" for step in self.history.open_calls())
 
-    # --- catching up with the history --------------------------------------------------------
-
-    @property
-    def live(self) -> bool:
-        """Whether the code has caught up with the history, so that new commands may start."""
-        return self._live
-
-    def hold(self, step: str, start: Callable[[], None]) -> None:
-        """Start a command without an outcome as soon as the code has caught up."""
-        if self._live and not self.stopping:
-            start()
-        else:
-            self._held.append((step, start))
-
-    def _maybe_live(self) -> None:
-        if not self._live and self.script.over:
-            self._live = True
-            self.loop.call_soon(self._release_held)
-
-    def _release_held(self) -> None:
-        if self.over or self.journal.ending or self.stopping:
-            return
-        held, self._held = self._held, []
-        for step, start in held:
-            recorded = self.history.steps.get(step)
-            if recorded is None or not recorded.done:  # else it has come meanwhile
-                start()
-        self.check_soon()
-
-    def take(
-        self,
-        step: str,
-        kind: str,
-        name: str,
-        digest: str,
-        *,
-        args: bytes = b"",
-        key: str = "",
-        schema: str = "",
-    ) -> Step | None:
-        """Give what is recorded at `step`, None when the command is new.
-
-        Raises Stopped when another command is recorded there.
-        """
-        if self._live:
-            return None
-        self._be_patient()
-        found = self.script.take(step)
-        if found is None:
-            self.unrecorded(step, f"{kind} {name}".strip())
-            return None
-        difference = compare(found, kind, name, digest, args=args, key=key, schema=schema)
-        if difference is not None:
-            self.diverged(difference)
-            raise Stopped
-        self._maybe_live()
-        return found
-
-    def unrecorded(self, step: str, what: str) -> None:
-        """Take note of a command that the history does not hold (yet)."""
-
-    def _deliver_next(self) -> bool:
-        """Deliver the next recorded outcome. False: look again when that has had its effect."""
-        if self.script.order:
-            step = self.script.order[0]
-            pending = self.pendings.pop(step, None)
-            if pending is None:
-                self.diverged(self.script.missing(self._doing()))
-                return False
-            self.script.order.popleft()
-            self._maybe_live()
-            self._be_patient()
-            pending.resolve(*outcome(self.job, self.script.step(step)))
-            self.check_soon()
-            return False
-        if not self.script.over:
-            self.diverged(self.script.missing(self._doing()))
-            return False
-        return self._live
-
-    def _be_patient(self) -> None:
-        """Let code that has just gone on come to rest.
-
-        Branches that wait for each other by means of their own, a semaphore say, never rest all
-        at once. When nothing has happened for some turns of the loop, the next outcome is due.
-        """
-        begin = self._patience == 0 and not self._live
-        self._patience = _PATIENCE_TURNS
-        if begin:
-            self.loop.call_soon(self._wait_patiently)
-
-    def _wait_patiently(self) -> None:
-        if self._live or self.gone:
-            self._patience = 0
-            return
-        self._patience -= 1
-        if self._patience:
-            self.loop.call_soon(self._wait_patiently)
-        elif self.running:
-            self._lost_patience()
-
-    def _lost_patience(self) -> None:
-        """Give the next outcome although code is running, if anything waits for it."""
-        if not self.journal.stalled and self.script.order and self.script.order[0] in self.pendings:
-            self._deliver_next()
-
-    def _doing(self) -> str:
+    def doing(self) -> str:
+        """Say what the code does instead of what it should."""
         if self._end is None:
             return "waits for something else"
         error = self._end[1]
@@ -469,7 +363,7 @@ class Run:
         """Give received signals to the waits for them, both in their order."""
         for wait in [one for one in self.waits.values() if one.reason is ParkedReason.SIGNAL]:
             found = next((one for one in self.history.signals if one.name == wait.name), None)
-            if found is not None and self._live:
+            if found is not None and self.delivery.live:
                 event = ev.SignalConsumed(
                     at=self.now(), step=wait.step, cause=found.seq, received=found.seq
                 )
@@ -482,44 +376,19 @@ class Run:
         """Give the agent the outcome that the history now has for `step`, when it is its turn."""
         if self.waits:
             self.forget(step)
-        if not self._live:
-            self.script.arrived(step)
-            self.check_soon()
-        elif self._turns:
-            self._turns[step] = True
-            self._give_turns()
-        else:
-            self._give(step)
+        self.delivery.complete(step)
         if self.running == 0:
             self.still()
 
-    def _give(self, step: str) -> None:
-        pending = self.pendings.pop(step, None)
-        if pending is not None and not self.over:
-            pending.resolve(*outcome(self.job, self.history.steps[step]))
-
-    def _give_turns(self) -> None:
-        while self._turns:
-            step, there = next(iter(self._turns.items()))
-            if not there:
-                return
-            del self._turns[step]
-            self._give(step)
-
-    def propose(self, wait: "Wait", change: Change) -> None:
-        """End a wait by its time, unless an answer has come before.
-
-        Outcomes that come while that is not sure stand behind it in the history; so they are
-        given after it.
-        """
+    def propose(self, wait: Wait, change: Change) -> None:
+        """End a wait by its time, unless an answer has come before."""
         step = wait.step
 
         def overtaken() -> None:
-            self._turns.pop(step, None)
-            self._give_turns()
+            self.delivery.withdraw(step)
             self.look_again(wait)
 
-        self._turns[step] = False
+        self.delivery.reserve(step)
         self.journal.propose(change, then=lambda: self.complete(step), overtaken=overtaken)
 
     def forget(self, step: str) -> None:
@@ -646,8 +515,7 @@ class Run:
                 wait.handle.cancel()
         for task in list(self.tasks):
             task.cancel()
-        for pending in self.pendings.values():
-            pending.resolve(None, Stopped())
+        self.delivery.close()
 
     def broken(self, error: BaseException) -> None:
         """Something of ours raised: give the worker the error, which stops it."""

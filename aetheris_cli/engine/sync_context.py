@@ -163,7 +163,7 @@ class SyncContext(Facts):
     def checkpoint(self) -> None:
         """Wait until everything recorded so far is on the disk."""
         self._here()
-        if self._run.live:
+        if self._run.delivery.live:
             self._on_loop(self._run.journal.barrier)
 
     def now(self) -> datetime:

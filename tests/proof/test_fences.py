@@ -39,10 +39,16 @@ def test_a_probes_no_is_not_trusted_while_the_former_owner_lives(
     hung = world.start("worker", "--lease", "1s", failpoint=f"call.before_send:1@{gate}")
     world.until((world.folder / "gate.reached").exists, "the call")
     # Its loop hangs, so its lease ends; but its process lives, and may send yet.
-    world.ok("worker", "--until-idle")
+    second = world.start("worker")
+    world.until(lambda: world.json("parked") != [], "the doubt of the second worker")
+    assert world.effects() == []
     (world.folder / "gate.go").touch()
     world.until(lambda: bool(world.effects()), "the late effect")
-    hung.communicate(timeout=60)
+    # What the former owner hears after all is kept, and shown to whoever settles the call.
+    world.until(lambda: bool(world.json("parked")[0]["evidence"]), "the late answer")
+    for worker in (second, hung):
+        worker.send_signal(signal.SIGTERM)
+        worker.communicate(timeout=60)
     world.settle_truthfully()
     world.work()
     assert world.broken() == []

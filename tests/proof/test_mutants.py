@@ -36,9 +36,9 @@ MUTANTS = {
         "tests/proof/test_fences.py::test_a_probes_no_is_not_trusted_while_the_former_owner_lives",
     ),
     "the owner ignores a cancel": Mutant(
-        "engine/journal.py",
-        "self.cancelled_by = row\n",
-        "pass\n",
+        "domain/history.py",
+        "        history.cancel = event\n",
+        "        pass\n",
         "tests/proof/test_fences.py::test_an_acknowledged_cancel_is_followed_by_no_effect",
     ),
     "an approval is good twice": Mutant(

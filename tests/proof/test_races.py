@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -40,7 +41,8 @@ def _outcome(world: World, job: str) -> tuple[str, Any]:
 def _until_past(world: World, job: str) -> None:
     """Let the time of the job's wait come; the clock is all that there is to look at."""
     (asked,) = _asked(world, job)
-    _until(world, asked["data"].get("expires_at") or asked["data"]["until"])
+    at = asked["data"].get("expires_at") or asked["data"]["until"]
+    _until(world, datetime.fromisoformat(at).timestamp() * 1_000)
 
 
 def _until(world: World, end_ms: float) -> None:
