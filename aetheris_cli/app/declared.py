@@ -8,10 +8,11 @@ import msgspec
 
 from aetheris_cli.agents.python import as_agent
 from aetheris_cli.app.registry import CodeRegistry
-from aetheris_cli.config.agents import Declared, ToolSpec
+from aetheris_cli.config.agents import Declared
+from aetheris_cli.config.specs import PythonTool, RetrySpec
 from aetheris_cli.domain.errors import AetherisError, UsageError
-from aetheris_cli.domain.ledger import Effect, OnInDoubt
-from aetheris_cli.domain.retry import duration_ms
+from aetheris_cli.domain.ledger import Effect
+from aetheris_cli.domain.retry import Retry, duration_ms
 from aetheris_cli.ports.code import Tool
 from aetheris_cli.tools.python import as_tool
 
@@ -25,16 +26,23 @@ def load(declared: Declared, into: CodeRegistry) -> None:
     folder = str(declared.folder)
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    for spec in declared.tools:
-        into.add_tool(_configured(_imported(spec.entrypoint, spec.where), spec))
-    for agent in declared.agents:
-        thing = _imported(agent.entrypoint, agent.where)
+    for spec, where in declared.tools():
+        into.add_tool(_configured(_imported(spec.entrypoint, where), spec, where))
+    for agent, where in declared.agents():
         limit = agent.timeout
-        ms = None if limit is None else max(1, duration_ms(limit, f"{agent.where}: timeout"))
-        tools = None if agent.tools is None else frozenset(agent.tools)
         into.add_agent(
-            as_agent(thing, id=agent.id, version=agent.version, timeout_ms=ms, tools=tools)
+            as_agent(
+                _imported(agent.entrypoint, where),
+                id=agent.id,
+                version=None if agent.version is None else str(agent.version),
+                timeout_ms=None if limit is None else max(1, _ms(limit, where, "timeout")),
+                tools=None if agent.tools is None else frozenset(agent.tools),
+            )
         )
+
+
+def _ms(value: str | float, where: str, what: str) -> int:
+    return duration_ms(value, f"{where}: {what}")
 
 
 def _imported(entrypoint: str, where: str) -> Any:  # noqa: ANN401
@@ -68,26 +76,29 @@ def _place(error: BaseException) -> str:
     return f" ({last.tb_frame.f_code.co_filename}:{last.tb_lineno})"
 
 
-def _configured(function: Any, spec: ToolSpec) -> Tool:  # noqa: ANN401
+def _configured(function: Any, spec: PythonTool, where: str) -> Tool:  # noqa: ANN401
     """Give the tool with the operator's settings in front of the author's."""
     made = as_tool(function)
     changed: dict[str, Any] = {"name": spec.id}
-    try:
-        if "effect" in spec.settings:
-            changed["effect"] = Effect(spec.settings["effect"])
-        if "on_in_doubt" in spec.settings:
-            changed["on_in_doubt"] = OnInDoubt(spec.settings["on_in_doubt"])
-    except ValueError as error:
-        raise UsageError(
-            f"{spec.where}: {error}",
-            why=f"effect is one of {', '.join(Effect)}; on_in_doubt of {', '.join(OnInDoubt)}",
-        ) from None
-    for key in ("timeout", "max_time"):
-        if key in spec.settings:
-            changed[f"{key}_ms"] = duration_ms(spec.settings[key], f"{spec.where}: {key}")
+    if spec.effect is not None:
+        changed["effect"] = spec.effect
+    if spec.on_in_doubt is not None:
+        changed["on_in_doubt"] = spec.on_in_doubt
+    for key in ("timeout", "max_time", "key_ttl"):
+        value = getattr(spec, key)
+        if value is not None:
+            changed[f"{key}_ms"] = _ms(value, where, key)
+    if spec.retry is not None:
+        changed["retry"] = _retry(spec.retry, where)
     if changed.get("effect") is Effect.PROBE and made.probe is None:
         raise UsageError(
-            f"{spec.where}: tool {spec.id} has effect probe and no probe",
+            f"{where}: tool {spec.id} has effect probe and no probe",
+            why="recovery asks the probe whether the effect took place",
             fix="declare probe=function with @tool",
         )
     return msgspec.structs.replace(made, **changed)
+
+
+def _retry(spec: RetrySpec, where: str) -> Retry:
+    base, cap = (_ms(value, where, "retry") / 1_000 for value in (spec.base, spec.cap))
+    return Retry(spec.max, base=base, factor=spec.factor, cap=cap)

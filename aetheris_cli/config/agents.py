@@ -1,178 +1,160 @@
-"""agents.yaml: read strictly. Every complaint names the file, the line and the column."""
+"""agents.yaml, read strictly. Every complaint names the file, the line and the column."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
-import yaml
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+import msgspec
 
+from aetheris_cli.config import document
+from aetheris_cli.config.document import Document
+from aetheris_cli.config.specs import TAGGED, WORDS, AgentSpec, Config, RetrySpec, ToolSpec
 from aetheris_cli.domain.errors import UsageError
 
-MAX_BYTES: Final = 1 << 20
-_TOOL_KEYS: Final = ("id", "type", "entrypoint", "effect", "timeout", "max_time", "on_in_doubt")
-_AGENT_KEYS: Final = ("id", "type", "entrypoint", "version", "tools", "timeout")
-_KEYS: Final = ("version", "agents", "tools")
-
-
-class ToolSpec(NamedTuple):
-    """A tool as it is declared."""
-
-    id: str
-    entrypoint: str
-    settings: Mapping[str, str]
-    where: str
-
-
-class AgentSpec(NamedTuple):
-    """An agent as it is declared."""
-
-    id: str
-    entrypoint: str
-    version: str | None
-    tools: tuple[str, ...] | None
-    timeout: str | None
-    where: str
+_AT: Final = re.compile(r"^(.*?)(?: - at `(\$[^`]*)`)?$", re.DOTALL)
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_VALUE: Final = re.compile(r"Invalid (?:enum )?value (.*)", re.DOTALL)
+_KINDS: Final = {
+    "str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false",
+    "array": "a list", "object": "a mapping", "null": "nothing",
+}  # fmt: skip
 
 
 class Declared(NamedTuple):
-    """Everything that agents.yaml declares."""
+    """Everything that agents.yaml declares, and where each entry stands."""
 
-    folder: Path
-    agents: tuple[AgentSpec, ...]
-    tools: tuple[ToolSpec, ...]
+    document: Document
+    config: Config
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the file: what relative paths start from."""
+        return self.document.path.parent
+
+    def agents(self) -> Iterator[tuple[AgentSpec, str]]:
+        """Give the agents, each with its place."""
+        for at, one in enumerate(self.config.agents):
+            yield one, self.document.where(f"$.agents[{at}]")
+
+    def tools(self) -> Iterator[tuple[ToolSpec, str]]:
+        """Give the tools, each with its place."""
+        for at, one in enumerate(self.config.tools):
+            yield one, self.document.where(f"$.tools[{at}]")
 
 
 def read(path: Path) -> Declared:
     """Read agents.yaml. Raises UsageError with the place of the first mistake."""
-    return _Reader(path).all()
+    found = document.read(path)
+    data = {} if found.data is None else found.data
+    try:
+        config = msgspec.convert(data, Config)
+    except msgspec.ValidationError as error:
+        raise _explained(found, str(error)) from None
+    for kind in ("agents", "tools"):
+        _no_twins(found, kind, [spec.id for spec in getattr(config, kind)])
+    return Declared(found, config)
 
 
-class _Reader:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def all(self) -> Declared:
-        root = self._compose()
-        if root is None:
-            return Declared(self._path.parent, (), ())
-        top = self._mapping(root, _KEYS, "the file")
-        if "version" in top and self._text(top["version"], "version") != "1":
-            raise self._wrong(top["version"], "this version of agents.yaml is not known", fix="1")
-        agents = [self._agent(node) for node in self._list(top.get("agents"), "agents")]
-        tools = [self._tool(node) for node in self._list(top.get("tools"), "tools")]
-        for kind, specs in (("agents", agents), ("tools", tools)):
-            names = [spec.id for spec in specs]
-            twice = next((spec for spec in specs if names.count(spec.id) > 1), None)
-            if twice is not None:
-                raise UsageError(
-                    f"{twice.where}: two {kind} are called {twice.id}", fix="rename one of them"
-                )
-        return Declared(self._path.parent, tuple(agents), tuple(tools))
-
-    def _compose(self) -> Node | None:
-        try:
-            data = self._path.read_bytes()
-            if len(data) > MAX_BYTES:
-                raise UsageError(f"{self._path} has {len(data)} bytes", why=f"at most {MAX_BYTES}")
-            for token in yaml.scan(data.decode(), Loader=yaml.SafeLoader):
-                if isinstance(token, yaml.AliasToken | yaml.AnchorToken | yaml.TagToken):
-                    raise self._wrong(
-                        token, "anchors, aliases and tags are not part of agents.yaml"
-                    )
-            return yaml.compose(data.decode(), Loader=yaml.SafeLoader)
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{self._path} cannot be read", why=str(error)) from error
-        except RecursionError:
-            raise UsageError(f"{self._path} is nested too deeply") from None
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            place = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
-            problem = getattr(error, "problem", None) or str(error)
-            raise UsageError(f"{self._path}{place}: {problem}", why="it is no YAML") from None
-
-    def _where(self, node: Any) -> str:  # noqa: ANN401 - a node or a token
-        mark = node.start_mark
-        return f"{self._path}:{mark.line + 1}:{mark.column + 1}"
-
-    def _wrong(self, node: Any, what: str, *, why: str = "", fix: str = "") -> UsageError:  # noqa: ANN401
-        return UsageError(f"{self._where(node)}: {what}", why=why, fix=fix)
-
-    def _mapping(self, node: Node, keys: tuple[str, ...], what: str) -> dict[str, Node]:
-        if not isinstance(node, MappingNode):
-            raise self._wrong(node, f"{what} must be a mapping of {', '.join(keys)}")
-        found: dict[str, Node] = {}
-        for key, value in node.value:
-            name = str(key.value) if isinstance(key, ScalarNode) else ""
-            if name in found:
-                raise self._wrong(key, f"the key {name!r} stands twice")
-            if name not in keys:
-                near = get_close_matches(name, keys, n=1)
-                raise self._wrong(
-                    key,
-                    f"{what} has no key {name[:80]!r}",
-                    why=f"it may have {', '.join(keys)}",
-                    fix=f"did you mean {near[0]!r}?" if near else "",
-                )
-            found[name] = value
-        return found
-
-    def _list(self, node: Node | None, what: str) -> list[Node]:
-        if node is None:
-            return []
-        if not isinstance(node, SequenceNode):
-            raise self._wrong(node, f"{what} must be a list")
-        return list(node.value)
-
-    def _text(self, node: Node, what: str) -> str:
-        if not isinstance(node, ScalarNode) or node.tag.endswith((":null", ":bool")):
-            raise self._wrong(node, f"{what} must be a text")
-        text = str(node.value)
-        if node.tag.endswith(":timestamp") or not text:
-            raise self._wrong(node, f"{what} must be a text", fix=f'write "{text}" in quotes')
-        return text
-
-    def _named(self, node: Node, keys: tuple[str, ...], what: str) -> dict[str, Node]:
-        found = self._mapping(node, keys, what)
-        for key in ("id", "type", "entrypoint"):
-            if key not in found:
-                raise self._wrong(node, f"{what} needs {key}")
-        kind = self._text(found["type"], "type")
-        if kind != "python":
-            raise self._wrong(
-                found["type"],
-                f"{what} of type {kind!r} is not known",
-                why="this version has python",
+def _no_twins(found: Document, kind: str, names: list[str]) -> None:
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            raise UsageError(
+                f"{found.where(f'$.{kind}[{at}].id')}: two {kind} are called {name}",
+                why="an id names one of them",
+                fix="rename one",
             )
-        entrypoint = self._text(found["entrypoint"], "entrypoint")
-        module, colon, function = entrypoint.partition(":")
-        if not (module and colon and function):
-            raise self._wrong(found["entrypoint"], "entrypoint must be module:function")
-        return found
 
-    def _agent(self, node: Node) -> AgentSpec:
-        found = self._named(node, _AGENT_KEYS, "an agent")
-        tools = None
-        if "tools" in found:
-            tools = tuple(self._text(one, "a tool") for one in self._list(found["tools"], "tools"))
-        return AgentSpec(
-            self._text(found["id"], "id"),
-            self._text(found["entrypoint"], "entrypoint"),
-            self._text(found["version"], "version") if "version" in found else None,
-            tools,
-            self._text(found["timeout"], "timeout") if "timeout" in found else None,
-            self._where(node),
-        )
 
-    def _tool(self, node: Node) -> ToolSpec:
-        found = self._named(node, _TOOL_KEYS, "a tool")
-        settings: dict[str, str] = {
-            key: self._text(found[key], key) for key in _TOOL_KEYS[3:] if key in found
-        }
-        return ToolSpec(
-            self._text(found["id"], "id"),
-            self._text(found["entrypoint"], "entrypoint"),
-            settings,
-            self._where(node),
+def _explained(found: Document, text: str) -> UsageError:
+    """Put a complaint of the reader into words, with its place and the nearest right word."""
+    match = _AT.match(text)
+    what, at = (match[1], match[2] or "$") if match is not None else (text, "$")
+    # A place inside of a mapping with free keys has no name of its own.
+    at = at.replace("[...]", "")
+    unknown = _UNKNOWN.fullmatch(what)
+    if unknown is not None:
+        return _unknown_key(found, at, unknown[1])
+    missing = re.fullmatch(r"Object missing required field `(.*)`", what)
+    if missing is not None:
+        return UsageError(
+            f"{found.where(at)}: {_named(at)} needs {missing[1]}",
+            why=f"its keys are {', '.join(_keys(found.data, at))}",
+            fix=f"add {missing[1]}",
         )
+    if at.endswith(".type") and _VALUE.fullmatch(what):
+        kinds = TAGGED.get(re.sub(r"\[.*", "", at.removeprefix("$.")), {})
+        given = str(_reached(found.data, at))
+        near = get_close_matches(given, kinds, n=1)
+        return UsageError(
+            f"{found.where(at)}: there is no type {given[:80]!r}",
+            why=f"there are {', '.join(kinds)}",
+            fix=f"did you mean {near[0]!r}?" if near else "",
+        )
+    words = [str(one) for one in WORDS.get(at.rpartition(".")[2], ())]
+    if words and _VALUE.fullmatch(what):
+        near = get_close_matches(str(_reached(found.data, at)), words, n=1)
+        return UsageError(
+            f"{found.where(at)}: {_in_words(found, at, what)}",
+            why=f"there are {', '.join(words)}",
+            fix=f"did you mean {near[0]!r}?" if near else "",
+        )
+    return UsageError(f"{found.where(at)}: {_in_words(found, at, what)}", why=f"it is {_named(at)}")
+
+
+def _in_words(found: Document, at: str, what: str) -> str:
+    given = str(_reached(found.data, at))[:80]
+    expected = re.fullmatch(r"Expected `(.*)`, got `(.*)`", what)
+    if expected is not None:
+        kinds = [_KINDS.get(one, one) for one in expected[1].split(" | ") if one != "null"]
+        return f"it must be {' or '.join(kinds)}, not {_KINDS.get(expected[2], expected[2])}"
+    if "matching regex" in what:
+        return f"{given!r} cannot be read: letters, digits, '.', '-' and '_' make a name"
+    value = _VALUE.fullmatch(what)
+    return f"{given!r} is none of the words that can stand here" if value else what
+
+
+def _unknown_key(found: Document, at: str, key: str) -> UsageError:
+    keys = _keys(found.data, at)
+    near = get_close_matches(key, keys, n=1)
+    return UsageError(
+        f"{found.where(f'{at}.{key}~')}: {_named(at)} has no key {key[:80]!r}",
+        why=f"it may have {', '.join(keys)}",
+        fix=f"did you mean {near[0]!r}?" if near else "remove it",
+    )
+
+
+def _named(at: str) -> str:
+    """Say what a path leads to, for example an agent or a tool."""
+    last = re.sub(r"\[\d+\]$", "", at).rpartition(".")[2].removeprefix("$")
+    if not last:
+        return "the file"
+    article = "an" if last[0] in "aeiou" else "a"
+    return f"{article} {last[:-1] if at.endswith(']') and last.endswith('s') else last}"
+
+
+Keys: TypeAlias = tuple[str, ...]
+
+
+def _keys(data: Any, at: str) -> Keys:  # noqa: ANN401 - any JSON
+    """Give the keys that the mapping at a path may have."""
+    path = at.removeprefix("$").lstrip(".")
+    if not path:
+        return Config.__struct_fields__
+    list_name = re.sub(r"\[.*", "", path)
+    if path.endswith(".retry"):
+        return RetrySpec.__struct_fields__
+    here = _reached(data, at)
+    kind = here.get("type") if isinstance(here, Mapping) else None
+    record = TAGGED.get(list_name, {}).get(str(kind))
+    return ("type", *record.__struct_fields__) if record is not None else ("id", "type")
+
+
+def _reached(data: Any, at: str) -> Any:  # noqa: ANN401 - any JSON
+    for name, index in re.findall(r"\.([^.\[]+)|\[(\d+)\]", at):
+        try:
+            data = data[name] if name else data[int(index)]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return data
