@@ -6,14 +6,17 @@ from typing import Any
 
 from aetheris_cli.app.session import principal
 from aetheris_cli.ports.clock import SystemClock
+from aetheris_cli.store import check as checking
 from aetheris_cli.store import files, sqlite_lib, upkeep
 from aetheris_cli.store import restore as restoring
 from aetheris_cli.store.presence import host_id, looker
 
+NOT_COVERED = checking.NOT_COVERED
+
 
 def check(url: str) -> list[dict[str, str]]:
     """Give every problem of the store."""
-    return upkeep.check(files.store_path(url))
+    return [one._asdict() for one in checking.check(files.store_path(url))]
 
 
 def stats(url: str) -> dict[str, Any]:
