@@ -133,8 +133,10 @@ class Inbox:
     def _left(self, row: _Kept) -> Findings:
         place = f"inbox {row.n} ({row.kind})"
         if row.kind in origins.FAINT:
-            if (row.body, row.dedupe) != ("{}", "") or (row.step and row.kind != "key"):
-                stored = f"{row.step} {row.body} {row.dedupe}"
+            # A wish about a key has a step and comes from no person, the others vice versa.
+            rest = row.actor if row.kind == "key" else row.step
+            if (row.body, row.dedupe, rest) != ("{}", "", ""):
+                stored = f"{row.actor} {row.step} {row.body} {row.dedupe}"
                 yield differs(self._job, place, stored, "an empty wish")
         elif row.kind not in origins.TRACED:
             yield Finding(self._job, f"{place} is no kind of wish", str(row.kind))
