@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from edits import OF_A_JOB, OF_THE_FILE  # type: ignore[import-not-found]
 from rich_store import Cast, build  # type: ignore[import-not-found]
 
+from aetheris_cli.domain import wishes
 from aetheris_cli.domain.records import JOB_COLUMNS, Question
 from aetheris_cli.domain.states import WorkerState
 from aetheris_cli.store.check import MOST, check
@@ -243,3 +244,22 @@ def test_no_statistics_of_the_planner_are_held_against_a_store(path: Path) -> No
 def test_what_cannot_be_known_is_left_out(path: Path) -> None:
     edit(path, "UPDATE inbox SET at = at + 1", "UPDATE workers SET beat_at = 0")
     assert check(path) == []
+
+
+def test_a_resume_from_before_the_backup_is_no_consent(scene: Scene, tmp_path: Path) -> None:
+    async def resume(path: Path) -> str:
+        store = SqlStore.open(f"sqlite:///{path}")
+        try:
+            await store.deliver(wishes.resume("job_owned", "me"), 3_000)
+            return (await store.job("job_owned")).parked
+        finally:
+            await store.close()
+
+    path = scene.copy(tmp_path / "backup.db")
+    assert asyncio.run(resume(path)) == ""
+    restore(tmp_path / "new.db", path, 5_000, "me", lambda _: True)
+    conn = connect(tmp_path / "new.db")
+    found = conn.execute("SELECT parked FROM jobs WHERE id = 'job_owned'").fetchone()
+    conn.close()
+    assert found == ("restored",)
+    assert check(tmp_path / "new.db") == []
