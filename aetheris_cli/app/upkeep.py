@@ -8,6 +8,7 @@ import aetheris_cli
 from aetheris_cli.app.session import principal
 from aetheris_cli.domain.errors import AetherisError, Conflict
 from aetheris_cli.ports.clock import SystemClock
+from aetheris_cli.store import check as checking
 from aetheris_cli.store import files, sqlite_lib, upkeep
 from aetheris_cli.store import migrate as migrating
 from aetheris_cli.store import restore as restoring
@@ -15,10 +16,12 @@ from aetheris_cli.store.migrate import up_to_date
 from aetheris_cli.store.presence import host_id, living_workers, looker
 from aetheris_cli.store.turnstile import Turnstile
 
+NOT_COVERED = checking.NOT_COVERED
+
 
 def check(url: str) -> list[dict[str, str]]:
     """Give every problem of the store."""
-    return upkeep.check(files.store_path(url))
+    return [one._asdict() for one in checking.check(files.store_path(url))]
 
 
 def migrate(url: str) -> list[str]:

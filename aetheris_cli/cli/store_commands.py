@@ -37,11 +37,12 @@ def migrate() -> None:
 
 @store.command("check")
 def check() -> None:
-    """Read the whole store: SQLite's own check, every hash chain, every projection."""
-    from aetheris_cli.app.upkeep import check as look  # noqa: PLC0415 - only here
+    """Hold the whole store against itself: every chain, and every row against its history."""
+    from aetheris_cli.app import upkeep  # noqa: PLC0415 - only here
 
-    found = look(base.found().store)
-    out.rows(found, ["id", "problem"], empty="no problem found")
+    found = upkeep.check(base.found().store)
+    out.rows(found, ["id", "problem", "stored", "expected"], empty="no problem found")
+    out.note(f"not covered: {'; '.join(upkeep.NOT_COVERED)}")
     if found:
         raise typer.Exit(6)
 

@@ -75,6 +75,14 @@ _read: Final = msgspec.json.Decoder(_Body).decode
 _HOLDING: Final = frozenset(str(reason) for reason in RESUMABLE)
 
 
+def is_readable(body: object) -> bool:
+    """Whether `body` is what the body of a wish can be."""
+    try:
+        return isinstance(body, str) and _read(body) is not None
+    except (msgspec.MsgspecError, UnicodeError):
+        return False
+
+
 def _write(body: _Body) -> str:
     """Write a body, after every text of it has been judged: what is kept must be read again."""
     for field in _TEXTS:
@@ -142,14 +150,22 @@ def evidence(
 def child_finished(child: JobRow, end: AnyEvent) -> Delivery:
     """Tell the parent of `child` how it ended."""
     parent, _, step = child.parent.partition(".")
-    body = _Body(child=child.id, status=str(child.status))
+    output, error = NONE, None
     if isinstance(end, ev.JobSucceeded):
-        body.value = end.output
+        output = end.output
     elif isinstance(end, ev.JobFailed):
-        body.error = end.error
+        error = end.error
     elif isinstance(end, ev.JobCancelled):
-        body.error = Error("cancelled", end.reason)
-    return Delivery(parent, "child", step, _write(body), f"child:{step}")
+        error = Error("cancelled", end.reason)
+    return child_ended(parent, step, child.id, str(child.status), output, error)
+
+
+def child_ended(
+    job: str, step: str, child: str, status: str, output: Raw, error: Error | None
+) -> Delivery:
+    """Tell `job` how the child that its `step` has started ended."""
+    body = _Body(child=child, status=status, value=output, error=error)
+    return Delivery(job, "child", step, _write(body), f"child:{step}")
 
 
 def key_freed(job: str, step: str) -> Delivery:
@@ -321,13 +337,18 @@ def _evidence(wish: InboxRow, body: _Body, history: History, now: int) -> Taken:
     )  # fmt: skip
     if not contradicts or step is None:
         return Taken([event])
-    known = body.error.message if body.error is not None else "it happened"
-    why = f"a late answer contradicts how this call was settled: {known}"
+    why = contradiction(body.error)
     alarm = msgspec.structs.replace(
         doubt_question(step.id, step.name, step.digest, step.schema, step.args, why, now),
         kind=CONTRADICTED,
     )
     return Taken([event], ask=[alarm])
+
+
+def contradiction(error: Error | None) -> str:
+    """Say what a late answer, or the error that it is, has against a settlement."""
+    known = error.message if error is not None else "it happened"
+    return f"a late answer contradicts how this call was settled: {known}"
 
 
 def _contradicts(step: Step, body: _Body) -> bool:

@@ -16,7 +16,7 @@ from aetheris_cli.domain.changes import Delivery
 from aetheris_cli.domain.errors import Bug, Conflict, NotFound, StoreDamaged
 from aetheris_cli.domain.events import AnyEvent
 from aetheris_cli.domain.history import History, fold
-from aetheris_cli.domain.records import InboxRow, JobRow, Question, WorkerRow
+from aetheris_cli.domain.records import JOB_COLUMNS, InboxRow, JobRow, Question, WorkerRow
 from aetheris_cli.domain.states import JOB, JOB_ENDED, JobState, ParkedReason, WorkerState, advance
 from aetheris_cli.ports.store import Claimed
 from aetheris_cli.store.requests import Find, Many, Op, Q
@@ -332,12 +332,25 @@ def whole(no: int) -> Op[History]:
 
 
 def act_on_unread(row: JobRow, now: int) -> Op[None]:
-    """Take what the former owner has not read from the inbox into the history."""
-    found = yield Q("inbox_after", {"no": row.no, "after": row.inbox_done})
-    for values in found:
-        wish = InboxRow(*values)
+    """Take what the former owner has not read from the inbox into the history.
+
+    A wish may lead to another one for this very job: a settlement frees the key that another of
+    its calls waits for. Taking that one takes all that is unread, so the row is looked at again.
+    """
+    while row.inbox_done < row.inbox_seq:
+        found = yield Q("inbox_after", {"no": row.no, "after": row.inbox_done})
+        if not found:
+            return  # somebody has deleted it: `store check` says so
+        wish = InboxRow(*found[0])
         row.inbox_done = wish.n
         if row.status in JOB_ENDED and wish.kind not in {"settle", "evidence"}:
             yield from save(row)
         else:
             yield from _act(row, wish, now)
+            yield from _look_again(row)
+
+
+def _look_again(row: JobRow) -> Op[None]:
+    fresh = yield from by_no(row.no)
+    for name in JOB_COLUMNS:
+        setattr(row, name, getattr(fresh, name))

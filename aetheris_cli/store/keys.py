@@ -47,6 +47,7 @@ def hold(claim: Claim, now: int) -> Op[Held]:
                 ),
             )  # fmt: skip
             return Held(Hold.WAIT, call_id)
-        yield Q("hold_key", ours)
+    # Also where it was ours before: what has not been sent yet may have other arguments by now.
+    yield Q("hold_key", ours)
     yield Q("answered", {"job_no": claim.no, "step": claim.step})
     return Held(Hold.OURS)

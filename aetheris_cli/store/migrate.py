@@ -88,8 +88,7 @@ def apply(conn: Any, path: Path, made_by: str) -> list[str]:  # noqa: ANN401
     conn.execute("BEGIN EXCLUSIVE")
     try:
         for step in todo:
-            for statement in _statements(step.text):
-                conn.execute(statement)
+            _take(conn, step)
             put = "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)"
             conn.execute(put, (f"migration.{step.number:04}", step.checksum))
         conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -108,31 +107,16 @@ def apply(conn: Any, path: Path, made_by: str) -> list[str]:  # noqa: ANN401
 
 def check(conn: Any, path: Path) -> int:  # noqa: ANN401
     """Give the schema version of an open file; refuse what is not ours, newer or altered."""
-    version = int(conn.execute("PRAGMA user_version").fetchone()[0])
-    application = int(conn.execute("PRAGMA application_id").fetchone()[0])
-    tables = int(conn.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
-    if application != APPLICATION_ID and (tables or application or version):
-        raise StoreDamaged(
-            f"{path} is an SQLite file of another program",
-            why="it lacks the mark that Aetheris writes into its stores",
-            fix="name another file with --store",
-        )
+    version = belongs(conn, path)
     if version == 0:
         return 0
-    if not conn.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'").fetchone()[0]:
+    if not _has_meta(conn):
         raise StoreDamaged(
             f"{path} lacks tables that a store has",
             why="something other than Aetheris has changed it",
             fix="restore a backup with `aetheris store restore FILE`",
         )
     meta = dict(conn.execute("SELECT name, value FROM meta").fetchall())
-    newest = known()[-1].number
-    if version > newest:
-        raise StoreTooNew(
-            f"{path} was made by Aetheris {meta.get('made_by', '(unknown)')}",
-            why=f"its schema is {version}, this version knows {newest}",
-            fix="use that version or a newer one",
-        )
     for step in known():
         recorded = meta.get(f"migration.{step.number:04}")
         if step.number <= version and recorded != step.checksum:
@@ -142,6 +126,50 @@ def check(conn: Any, path: Path) -> int:  # noqa: ANN401
                 fix="use the version that made it; `aetheris store check` shows more",
             )
     return version
+
+
+def belongs(conn: Any, path: Path) -> int:  # noqa: ANN401
+    """Give the schema version of an open file; refuse what is not ours, or newer."""
+    version = int(conn.execute("PRAGMA user_version").fetchone()[0])
+    application = int(conn.execute("PRAGMA application_id").fetchone()[0])
+    tables = int(conn.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+    if application != APPLICATION_ID and (tables or application or version):
+        raise StoreDamaged(
+            f"{path} is an SQLite file of another program",
+            why="it lacks the mark that Aetheris writes into its stores",
+            fix="name another file with --store",
+        )
+    newest = known()[-1].number
+    if version > newest:
+        raise StoreTooNew(
+            f"{path} was made by Aetheris {_maker(conn)}",
+            why=f"its schema is {version}, this version knows {newest}",
+            fix="use that version or a newer one",
+        )
+    return version
+
+
+def _has_meta(conn: Any) -> bool:  # noqa: ANN401
+    found = conn.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'").fetchone()[0]
+    return bool(found)
+
+
+def _maker(conn: Any) -> str:  # noqa: ANN401
+    if not _has_meta(conn):
+        return "(unknown)"
+    found = conn.execute("SELECT value FROM meta WHERE name = 'made_by'").fetchone()
+    return str(found[0]) if found else "(unknown)"
+
+
+def build(conn: Any) -> None:  # noqa: ANN401
+    """Make everything that the newest schema has, in an empty database."""
+    for step in known():
+        _take(conn, step)
+
+
+def _take(conn: Any, step: Migration) -> None:  # noqa: ANN401
+    for statement in _statements(step.text):
+        conn.execute(statement)
 
 
 def _statements(text: str) -> list[str]:

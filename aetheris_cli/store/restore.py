@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import aetheris_cli
 from aetheris_cli.domain import events as ev
 from aetheris_cli.domain.errors import Conflict, NotFound, StoreDamaged
-from aetheris_cli.domain.records import Question, WorkerRow
-from aetheris_cli.domain.states import JOB, JobState, ParkedReason, WorkerState, advance
+from aetheris_cli.domain.records import JobRow, Question, WorkerRow
+from aetheris_cli.domain.states import JOB, JOB_ENDED, JobState, ParkedReason, WorkerState, advance
 from aetheris_cli.store import files, jobs, migrate
 from aetheris_cli.store.connection import connect, translate
 from aetheris_cli.store.execute import run
@@ -154,19 +154,30 @@ def _age(copy: Path, former: int, now: int, actor: str, name: str) -> tuple[int,
 def _park_open(now: int, actor: str, why: str, generation: int) -> Op[int]:
     yield Q("set_meta", {"name": "generation", "value": str(generation)})
     for row in (yield Q("workers_alive")):
-        yield Q("end_worker", {"id": row[0], "status": str(WorkerState.LOST)})
+        yield Q("end_worker", {"id": row[0], "status": str(WorkerState.LOST), "beat": 0})
     found = yield Q("open_jobs")
-    for row in map(jobs.as_job, found):
-        row.status = advance(JOB, row.status, JobState.PARKED)
-        row.epoch += bool(row.worker)
-        row.worker, row.wake_at, row.parked = "", 0, ParkedReason.RESTORED
-        event = ev.JobParked(at=now, actor=actor, reason=ParkedReason.RESTORED, note=why)
-        yield from jobs.append(row, [event])
-        question = Question(step="", kind=ParkedReason.RESTORED, since=now, title=why)
-        yield from jobs.put_question(row.no, question)
-        yield from jobs.save(row)
+    for no, *_ in found:
+        # What was unread of one of them may have changed the next: a cancel goes to the children.
+        row = yield from jobs.by_no(no)
+        if row.status in JOB_ENDED:
+            continue
+        yield from _park(row, now, actor, why)
         yield from jobs.act_on_unread(row, now)
+        if row.status not in JOB_ENDED and row.parked != ParkedReason.RESTORED:
+            # A `resume` from before the backup is no consent to what was restored from it.
+            yield from _park(row, now, actor, why)
     return len(found)
+
+
+def _park(row: JobRow, now: int, actor: str, why: str) -> Op[None]:
+    row.status = advance(JOB, row.status, JobState.PARKED)
+    row.epoch += bool(row.worker)
+    row.worker, row.wake_at, row.parked = "", 0, ParkedReason.RESTORED
+    event = ev.JobParked(at=now, actor=actor, reason=ParkedReason.RESTORED, note=why)
+    yield from jobs.append(row, [event])
+    question = Question(step="", kind=ParkedReason.RESTORED, since=now, title=why)
+    yield from jobs.put_question(row.no, question)
+    yield from jobs.save(row)
 
 
 def _move_aside(path: Path, generation: int) -> Path | None:

@@ -1,4 +1,4 @@
-"""Looking after a store file: check, statistics, backup. On connections of their own."""
+"""Looking after a store file: statistics, backup. On connections of their own."""
 
 import contextlib
 import os
@@ -6,12 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from aetheris_cli.domain import chain, codec
-from aetheris_cli.domain import events as ev
 from aetheris_cli.domain.errors import Conflict, NotFound
-from aetheris_cli.domain.history import fold
 from aetheris_cli.store import migrate
 from aetheris_cli.store.connection import connect, translate
 from aetheris_cli.store.guard import guard
@@ -49,64 +44,6 @@ def stats(path: Path) -> dict[str, Any]:
         "id": str(path), "path": str(path), "bytes": pages * size, **counts, "status": states,
         "sqlite": ".".join(map(str, VERSION)),
     }  # fmt: skip
-
-
-def check(path: Path) -> list[dict[str, str]]:
-    """Give every problem found: SQLite's own, broken chains, rows that their history denies."""
-    with _reading(path) as conn:
-        found = [
-            {"id": str(path), "problem": text}
-            for (text,) in conn.execute("PRAGMA integrity_check").fetchall()
-            if text != "ok"
-        ]
-        for row in conn.execute("SELECT no, id, status, epoch, seq, head FROM jobs").fetchall():
-            found += [{"id": row[1], "problem": text} for text in _judge(conn, *row)]
-        found += _payloads(conn)
-    return found
-
-
-def _payloads(conn: Any) -> list[dict[str, str]]:  # noqa: ANN401 - whichever SQLite this is
-    return [
-        {"id": digest, "problem": "a payload is not what its digest says"}
-        for digest, body in conn.execute("SELECT digest, body FROM payloads")
-        if codec.digest(body.encode()) != digest
-    ]
-
-
-def _judge(
-    conn: Any,  # noqa: ANN401 - whichever SQLite this is
-    no: int,
-    job: str,
-    status: str,
-    epoch: int,
-    seq: int,
-    head: bytes,
-) -> list[str]:
-    lines = conn.execute(
-        "SELECT seq, body, hash FROM events WHERE job_no = ? ORDER BY seq", (no,)
-    ).fetchall()
-    lines = [(at, body, bytes(line_head)) for at, body, line_head in lines]
-    broken = chain.first_break(job, lines)
-    if broken is not None:
-        return [f"the chain breaks at event {broken}"]
-    try:
-        events = [ev.decode(body) for _, body, _ in lines]
-    except msgspec.DecodeError as error:
-        return [f"an event cannot be read: {error}"]
-    history = fold(events)
-    problems = [
-        f"the payload {digest} of event {event.seq} is missing"
-        for event in events
-        for digest in (event.refs or {}).values()
-        if not conn.execute("SELECT 1 FROM payloads WHERE digest = ?", (digest,)).fetchone()
-    ]
-    if not lines or (lines[-1][0], lines[-1][2]) != (seq, bytes(head)):
-        problems.append("the row's head is not the history's")
-    if history.status != status:
-        problems.append(f"the row says {status}, the history {history.status}")
-    if history.epoch > epoch:
-        problems.append(f"the row's epoch {epoch} is older than the history's {history.epoch}")
-    return problems
 
 
 def backup(path: Path, target: Path) -> Path:

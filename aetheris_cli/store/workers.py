@@ -32,8 +32,11 @@ def end(
     if not (yield Q("end_worker", {"id": worker, "status": str(status), "beat": beat})):
         return []
     reason = "released" if released else "worker_died"
-    rows = [jobs.as_job(row) for row in (yield Q("jobs_of_worker", {"worker": worker}))]
-    for row in rows:
+    rows = []
+    for found in (yield Q("jobs_of_worker", {"worker": worker})):
+        # What was unread of one of them may have changed the next: a cancel goes to the children.
+        row = yield from jobs.by_no(found[0])
+        rows.append(row)
         row.status = advance(JOB, row.status, JobState.QUEUED)
         row.worker, row.epoch, row.run_at = "", row.epoch + 1, 0
         event = ev.JobQueued(at=now, reason=reason, worker=worker)

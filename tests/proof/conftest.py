@@ -25,3 +25,5 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
         yield make
         for world in worlds:
             world.close()
+        odd = [one for world in worlds for one in world.odd()]
+    assert odd == []

@@ -12,6 +12,7 @@ from typing import Any
 from checker import check  # type: ignore[import-not-found]
 
 import aetheris_cli
+from aetheris_cli.store.check import check as look
 
 AGENTS = Path(__file__).with_name("crash_agents.py")
 EFFECTS = ("pure", "key", "probe", "unsafe")
@@ -170,6 +171,11 @@ class World:
         return {job["id"]: self.json("trace", job["id"]) for job in jobs}
 
     def broken(self) -> list[str]:
-        """Ask the checker."""
+        """Ask the checker, and the store of itself."""
         found: list[str] = check(self.effects(), self.acks, self.histories())
-        return found
+        return found + self.odd()
+
+    def odd(self) -> list[str]:
+        """Give what `store check` finds: nothing, whatever has happened."""
+        path = self.folder / ".aetheris" / "aetheris.db"
+        return [f"store check: {one}" for one in look(path)] if path.exists() else []
