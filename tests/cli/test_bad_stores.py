@@ -144,10 +144,23 @@ def test_an_empty_file_becomes_a_store(shell: Any) -> None:
     assert shell.run("run", "echo", "x").stdout == "X\n"
 
 
-@pytest.mark.parametrize("broken", [cut_in_the_middle, overwritten], ids=lambda one: one.__name__)
+DAMAGE = [cut_in_the_middle, overwritten, without_its_tables, of_another_text, newer, foreign]
+
+
+@pytest.mark.parametrize("broken", DAMAGE, ids=lambda one: one.__name__)
 def test_check_finds_what_is_damaged(shell: Any, path: Path, broken: Break) -> None:
     broken(path)
-    assert shell.run("store", "check").returncode == 6
+    done = shell.run("store", "check")
+    assert done.returncode == 6, done
+    assert str(path) in done.stdout + done.stderr
+
+
+def test_check_says_what_it_does_not_cover(shell: Any, path: Path) -> None:
+    done = shell.run("store", "check")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "no problem found" in done.stderr
+    assert "not covered: leases" in done.stderr
+    assert path.exists()
 
 
 EDITS = {
