@@ -15,7 +15,7 @@ from aetheris_cli.domain import codec
 from aetheris_cli.domain import events as ev
 from aetheris_cli.domain.changes import Delivery
 from aetheris_cli.domain.errors import Conflict
-from aetheris_cli.domain.events import NONE, AnyEvent, Error
+from aetheris_cli.domain.events import NONE, NULL, AnyEvent, Error
 from aetheris_cli.domain.history import History, Step
 from aetheris_cli.domain.ledger import Effect
 from aetheris_cli.domain.records import InboxRow, JobRow, Question
@@ -302,8 +302,9 @@ def _decide(wish: InboxRow, body: _Body, _history: History, now: int) -> Taken:
 
 def _signal(wish: InboxRow, body: _Body, _history: History, now: int) -> Taken:
     event = ev.SignalReceived(
-        at=now, actor=wish.actor, name=body.name, value=body.value, key=body.key
-    )
+        at=now, actor=wish.actor, name=body.name, value=body.value if len(body.value) else NULL,
+        key=body.key,
+    )  # fmt: skip
     return Taken([event], status=JobState.QUEUED, reason="signal")
 
 
@@ -335,8 +336,8 @@ def _evidence(wish: InboxRow, body: _Body, history: History, now: int) -> Taken:
         at=now, step=wish.step, n=body.n, worker=body.worker, of_epoch=body.epoch,
         result=body.value, error=body.error, contradicts=contradicts,
     )  # fmt: skip
-    if not contradicts or step is None:
-        return Taken([event])
+    if not contradicts or step is None or step.call is CallState.IN_DOUBT:
+        return Taken([event])  # who settles a doubt is shown the evidence anyway
     why = contradiction(body.error)
     alarm = msgspec.structs.replace(
         doubt_question(step.id, step.name, step.digest, step.schema, step.args, why, now),

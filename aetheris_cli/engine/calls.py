@@ -353,7 +353,9 @@ class Call:
     def _free(self, change: Change) -> None:
         """Let those that wait for this call's key go on, and close its own wait for it."""
         change.keyed = True
-        change.answered = (self.step,)
+        recorded = self.run.history.steps.get(self.step)
+        if recorded is None or not any(one.contradicts for one in recorded.evidence):
+            change.answered = (self.step,)  # else an alarm stands there, for a person to see
         also = change.on_durable
 
         def durable() -> None:

@@ -14,7 +14,7 @@ from aetheris_cli.domain import events as ev
 from aetheris_cli.domain.changes import Change, Tip
 from aetheris_cli.domain.events import AnyEvent
 from aetheris_cli.domain.history import fold
-from aetheris_cli.domain.records import InboxRow, JobRow, Question
+from aetheris_cli.domain.records import InboxRow, JobRow
 from aetheris_cli.engine.committer import Committer
 from aetheris_cli.ports.clock import Clock
 from aetheris_cli.ports.store import Store
@@ -216,27 +216,22 @@ class Journal:
             self._subject.arrived(events)
 
     def _read(self, rows: list[InboxRow]) -> list[AnyEvent]:
-        """Take wishes into the history, and give the events that they have become."""
+        """Take wishes into the history, one after the other; give what they have become."""
         events: list[AnyEvent] = []
-        answered: list[str] = []
-        ask: list[Question] = []
         now = self._desk.clock.now_ms()
         for row in rows:
             if row.kind in {"cancel", "pause", "resume"}:
-                events.append(wishes.noted(row, now))
+                taken = wishes.Taken([wishes.noted(row, now)])
             else:
                 taken = wishes.take(row, self._row, self.history, (), now)
-                events += taken.events
-                answered += taken.answered
-                ask += taken.ask
-        if rows:
-            self.tip.inbox_seq = rows[-1].n
-            change = changes.inbox_read(events, rows[-1].n, answered, ask)
+            self.tip.inbox_seq = row.n
+            change = changes.inbox_read(taken.events, row.n, taken.answered, taken.ask)
             change.owner = self
-            change.keyed = any(isinstance(event, ev.CallSettled) for event in events)
+            change.keyed = any(isinstance(event, ev.CallSettled) for event in taken.events)
             self.tip.seal(change)
-            fold(events, self.history)
+            fold(taken.events, self.history)
             self._desk.committer.put(change)
+            events += taken.events
         return events
 
     def _put_again(self, change: Change, moved: dict[int, int]) -> None:

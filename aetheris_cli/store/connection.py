@@ -78,6 +78,8 @@ def connect(
     return conn
 
 
+_MISSING: Final = ("no such table", "no such index", "no such column", "Could not decode")
+"""What SQLite says of a file that something else has changed."""
 _FATAL: Final = {"SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB"}
 
 
@@ -97,7 +99,9 @@ def translate(error: Exception, path: Path, *, at_commit: bool = False) -> Aethe
             why="another program holds it",
             fix="try again; `aetheris doctor` shows who uses it",
         )
-    if kind in {"SQLITE_NOTADB", "SQLITE_CORRUPT"} and not at_commit:
+    if not at_commit and (
+        kind in {"SQLITE_NOTADB", "SQLITE_CORRUPT"} or str(error).startswith(_MISSING)
+    ):
         return StoreDamaged(
             f"{path} is not a whole SQLite file",
             why=str(error),

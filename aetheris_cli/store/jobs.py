@@ -345,9 +345,13 @@ def act_on_unread(row: JobRow, now: int) -> Op[None]:
         row.inbox_done = wish.n
         if row.status in JOB_ENDED and wish.kind not in {"settle", "evidence"}:
             yield from save(row)
-        else:
+            continue
+        try:
             yield from _act(row, wish, now)
-            yield from _look_again(row)
+        except StoreDamaged:
+            row.inbox_done = wish.n - 1
+            return  # its history cannot be read; the other jobs of its owner must go on
+        yield from _look_again(row)
 
 
 def _look_again(row: JobRow) -> Op[None]:

@@ -108,6 +108,12 @@ def apply(conn: Any, path: Path, made_by: str) -> list[str]:  # noqa: ANN401
 def check(conn: Any, path: Path) -> int:  # noqa: ANN401
     """Give the schema version of an open file; refuse what is not ours, newer or altered."""
     version = belongs(conn, path)
+    if version <= 0 and (version or conn.execute("SELECT 1 FROM sqlite_schema").fetchone()):
+        raise StoreDamaged(
+            f"{path} says that its schema is {version}, but it has tables",
+            why="something other than Aetheris has changed it",
+            fix="restore a backup with `aetheris store restore FILE`",
+        )
     if version == 0:
         return 0
     if not _has_meta(conn):
