@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from stage import Doors, Moved  # type: ignore[import-not-found]
+from stage import Doors, Moved, closed  # type: ignore[import-not-found]
 
 from aetheris import Runtime
 from aetheris_cli.ports import clock as clocks
@@ -45,4 +45,4 @@ def start(url: str, doors: Doors) -> Iterator[Callable[..., Runtime]]:
     yield make
     doors.open_all()
     for one in reversed(opened):
-        one.__exit__(None, None, None)
+        closed(one)

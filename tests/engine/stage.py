@@ -177,6 +177,11 @@ def alive(runtime: Runtime) -> bool:
     return thread is not None and thread.is_alive() and runtime._error is None  # noqa: SLF001
 
 
+def closed(runtime: Runtime) -> None:
+    """Close a runtime; fail if it does not come to an end."""
+    in_background(lambda: runtime.__exit__(None, None, None)).result(LIMIT_S)
+
+
 # --- holding ---------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from stage import (  # type: ignore[import-not-found]
     Doors,
     alive,
     busy_loop,
+    closed,
     done,
     events,
     now_ms,
@@ -275,7 +276,7 @@ def _left_in_flight(start: Start, doors: Doors, code: Any) -> Any:
     runtime = start(code, settings=Settings(grace_s=0.01))
     job = runtime.submit(code)
     doors["in the tool"].is_reached()
-    runtime.__exit__(None, None, None)
+    closed(runtime)
     return job
 
 
@@ -300,7 +301,7 @@ def test_a_call_keeps_the_key_it_was_sent_with(start: Start, doors: Doors) -> No
     parked(runtime.job(left.id), "diverged")
     assert "v1:order-42" in runtime.parked()[0]["title"]
     assert keys == ["v1:order-42"]
-    runtime.__exit__(None, None, None)
+    closed(runtime)
     # With its own key it is sent again: the provider knows the key.
     version[0] = "v1"
     runtime = start(pays)
