@@ -98,10 +98,19 @@ class Moved:
         self.ms = 0
         self.rolled = 0.0
         self._real = clocks.SystemClock.now_ms
+        self._stands_at = 0
 
     def now_ms(self) -> int:
         """Give the time, moved."""
-        return self._real(clocks.SystemClock()) + self.ms
+        return self._stands_at or self._real(clocks.SystemClock()) + self.ms
+
+    def stand(self) -> None:
+        """Let no time pass from now on: what waits for a time waits."""
+        self._stands_at = self.now_ms()
+
+    def go_on(self) -> None:
+        """Let time pass again."""
+        self._stands_at = 0
 
     def roll(self) -> float:
         """Give what the test has chosen."""
@@ -180,6 +189,14 @@ def alive(runtime: Runtime) -> bool:
 def closed(runtime: Runtime) -> None:
     """Close a runtime; fail if it does not come to an end."""
     in_background(lambda: runtime.__exit__(None, None, None)).result(LIMIT_S)
+
+
+def stop_soon(runtime: Runtime) -> None:
+    """Tell a worker to stop, as a signal of the system does; it hears it when its loop goes on."""
+    loop, worker = runtime._loop, runtime._worker  # noqa: SLF001 - what a runtime does at its end
+    assert loop is not None
+    assert worker is not None
+    loop.call_soon_threadsafe(worker.stop)
 
 
 # --- holding ---------------------------------------------------------------------------------
