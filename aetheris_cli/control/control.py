@@ -25,6 +25,7 @@ from aetheris_cli.ports.store import Filter, Store
 _LOOK_S: Final = 0.02
 _PAGE: Final = 500
 MAX_LABELS: Final = 64
+_VERDICTS: Final = ("happened", "did_not_happen", "fail", "seen")
 
 
 class Keeper(Protocol):
@@ -70,6 +71,8 @@ class Control:
         codec.text(message, "the message", most=codec.MAX_MESSAGE, empty=True)
         for text, what in ((key, "the key"), (queue, "the queue"), (version, "the version")):
             codec.text(text, what, empty=True)
+        if not isinstance(labels, Mapping | None):
+            raise UsageError(f"labels are {str(labels)[:40]}", why="they are names with texts")
         for name, text in (labels or {}).items():
             codec.text(name, "the name of a label")
             codec.text(text, f"the label {name[:40]!r}", empty=True)
@@ -241,6 +244,7 @@ class Control:
         comment: str = "",
     ) -> Shape:
         """Answer an approval, named by its id or by a job with exactly one open approval."""
+        _words(comment, "the comment")
         row, step = await self._approval(target)
         value = NONE if edit is None else Raw(codec.canonical(edit, "the edited value"))
         wish = wishes.decide(
@@ -283,6 +287,12 @@ class Control:
 
         `seen` closes the alarm about a call that was settled otherwise than a late answer says.
         """
+        _words(reason, "the reason")
+        if verdict not in _VERDICTS:
+            # Whatever is no known verdict would let the call be sent again.
+            raise UsageError(
+                f"the verdict is {str(verdict)[:40]!r}", why=f"it is one of {', '.join(_VERDICTS)}"
+            )
         job, step = ids.split_call(call)
         row = await self.store.find(job)
         value = Raw(codec.canonical(result, "the result")) if verdict == "happened" else NONE
@@ -304,7 +314,8 @@ class Control:
     async def signal(self, job: str, name: str, value: Any = None, *, key: str = "") -> Shape:  # noqa: ANN401
         """Send a named value to a job. The same key is taken once."""
         row = await self.store.find(job)
-        codec.canonical([name, key], "the signal's name and key")
+        codec.text(name, "the signal's name", empty=True)
+        codec.text(key, "the signal's key", empty=True)
         if not name:
             raise UsageError("a signal needs a name")
         data = Raw(codec.canonical(value, "the signal's value"))
@@ -314,7 +325,7 @@ class Control:
     async def cancel(self, job: str, reason: str = "") -> Shape:
         """Cancel a job and its children. Once this returns, no call of it begins any more."""
         row = await self.store.find(job)
-        codec.canonical(reason, "the reason")
+        _words(reason, "the reason")
         await self._deliver(wishes.cancel(row.id, self.actor, reason))
         return await self.job(row.id)
 
@@ -332,6 +343,11 @@ class Control:
 
     async def _deliver(self, wish: Delivery) -> wishes.Receipt:
         return await self.store.deliver(wish, self.clock.now_ms())
+
+
+def _words(value: str, what: str) -> None:
+    """Refuse words of a person that cannot be kept."""
+    codec.text(value, what, most=codec.MAX_MESSAGE, empty=True)
 
 
 def waits_for_person(row: JobRow) -> bool:
