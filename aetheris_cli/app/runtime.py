@@ -213,8 +213,8 @@ class Runtime:
             found = as_agent(agent)
         control = self.session.control
         new = control.new_job(
-            name, message, input=input, key=key or "", labels=labels, priority=priority,
-            delay_ms=0 if delay is None else duration_ms(delay),
+            name, message, input=input, key="" if key is None else key, labels=labels,
+            priority=priority, delay_ms=0 if delay is None else duration_ms(delay),
             version=found.version if found is not None else "",
         )  # fmt: skip
 
