@@ -235,8 +235,9 @@ class Runtime:
             self._registry.agent(name)  # nobody here could run it
         control = self.session.control
         new = control.new_job(
-            name, message, input=input, key=key or "", labels=labels, priority=priority,
-            queue=queue or "", delay_ms=0 if delay is None else duration_ms(delay),
+            name, message, input=input, key="" if key is None else key, labels=labels,
+            priority=priority, queue="" if queue is None else queue,
+            delay_ms=0 if delay is None else duration_ms(delay),
             version=found.version if found is not None else "",
         )  # fmt: skip
 

@@ -25,6 +25,7 @@ from aetheris_cli.ports.store import Filter, Store
 _LOOK_S: Final = 0.02
 _PAGE: Final = 500
 MAX_LABELS: Final = 64
+_VERDICTS: Final = ("happened", "did_not_happen", "fail", "seen")
 
 
 class Keeper(Protocol):
@@ -70,6 +71,8 @@ class Control:
         codec.text(message, "the message", most=codec.MAX_MESSAGE, empty=True)
         for text, what in ((key, "the key"), (queue, "the queue"), (version, "the version")):
             codec.text(text, what, empty=True)
+        if not isinstance(labels, Mapping | None):
+            raise UsageError(f"labels are {str(labels)[:40]}", why="they are names with texts")
         for name, text in (labels or {}).items():
             codec.text(name, "the name of a label")
             codec.text(text, f"the label {name[:40]!r}", empty=True)
@@ -292,6 +295,11 @@ class Control:
 
         `seen` closes the alarm about a call that was settled otherwise than a late answer says.
         """
+        if verdict not in _VERDICTS:
+            # Whatever is no known verdict would let the call be sent again.
+            raise UsageError(
+                f"the verdict is {str(verdict)[:40]!r}", why=f"it is one of {', '.join(_VERDICTS)}"
+            )
         job, step = ids.split_call(call)
         row = await self.store.find(job)
         if (await self.history(row)).call(step) is None:

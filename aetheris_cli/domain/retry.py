@@ -62,8 +62,16 @@ class Retry(msgspec.Struct, frozen=True):
     cap: float = 60.0
 
     def __post_init__(self) -> None:
-        finite = all(map(math.isfinite, (self.base, self.factor, self.cap)))
-        if not finite or self.max < 1 or self.base < 0 or self.factor < 1 or self.cap < 0:
+        times = (self.base, self.factor, self.cap)
+        numbers = isinstance(self.max, int) and all(isinstance(one, int | float) for one in times)
+        if (
+            not numbers
+            or not all(map(math.isfinite, times))
+            or self.max < 1
+            or self.base < 0
+            or self.factor < 1
+            or self.cap < 0
+        ):
             raise UsageError(
                 f"{self} is not a retry policy",
                 why="max is at least 1, base and cap at least 0, factor at least 1, all finite",

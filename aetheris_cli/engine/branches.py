@@ -42,7 +42,21 @@ class Never:
     """What a command gives to code whose run is over: awaiting it never ends."""
 
     def __await__(self) -> Generator[Any, None, Any]:
-        yield from asyncio.get_running_loop().create_future()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            yield  # the process ends, and Python tells the code to; now it stops asking
+            raise
+        task = asyncio.current_task(loop)
+        if task is not None:
+            # Else a loop that closes would cancel it, be ignored, and wait for it for ever.
+            asyncio.tasks._unregister_task(task)  # noqa: SLF001 - documented for tasks of one's own
+            _left_behind.add(task)
+        yield from loop.create_future()
+
+
+_left_behind: Final[set[asyncio.Task[Any]]] = set()
+"""Tasks whose code does not end. Dropped, they would be told to once more, and go on."""
 
 
 class Floor(Protocol):

@@ -11,7 +11,7 @@ from aetheris_cli.domain import codec
 from aetheris_cli.domain.retry import Retry
 from aetheris_cli.engine.branches import NOWHERE, Branch, Never, Pending
 from aetheris_cli.engine.commands import Commands
-from aetheris_cli.engine.gather import MAX_AT_ONCE, Gather
+from aetheris_cli.engine.gather import MAX_AT_ONCE, Gather, check
 from aetheris_cli.engine.outcome import Decision
 from aetheris_cli.engine.run import Run
 
@@ -137,6 +137,7 @@ class Context(Facts):
         here = self._here()
         if here is NOWHERE:
             await Never()
+        check(branches)
         return await Gather(self._run, here, branches, limit).results()
 
     async def checkpoint(self) -> None:

@@ -1,7 +1,7 @@
 """`ctx.gather`: branches of an agent that run in parallel, and their results in order."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from aetheris_cli.domain.errors import UsageError
@@ -24,9 +24,9 @@ class Gather:
         code: tuple[Callable[[], Awaitable[Any]], ...],
         limit: int,
     ) -> None:
-        if len(code) > MAX_BRANCHES or limit < 1:
+        if len(code) > MAX_BRANCHES or not isinstance(limit, int) or limit < 1:
             raise UsageError(
-                f"gather was given {len(code)} branches and the limit {limit}",
+                f"gather was given {len(code)} branches and the limit {limit!r}",
                 why=f"at most {MAX_BRANCHES} branches, at least one at a time",
             )
         self._run = run
@@ -97,6 +97,17 @@ class Gather:
         elif self._left == 0 and not self._done.done():
             self._run.unblocked()
             self._done.set_result(None)
+
+
+def check(branches: Iterable[object]) -> None:
+    """Raise UsageError for what is no function: a call, say, that was begun already."""
+    for one in branches:
+        if not callable(one):
+            raise UsageError(
+                f"gather was given a {type(one).__name__}",
+                why="each branch is a function, so that what it does has a fixed place",
+                fix="write lambda: in front of it: ctx.gather(lambda: ctx.call(…), …)",
+            )
 
 
 async def _as_coroutine(code: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401

@@ -12,7 +12,7 @@ from aetheris_cli.domain.errors import UsageError
 from aetheris_cli.domain.retry import Retry
 from aetheris_cli.engine.branches import Branch, Never, Pending
 from aetheris_cli.engine.context import Facts
-from aetheris_cli.engine.gather import MAX_AT_ONCE, Gather
+from aetheris_cli.engine.gather import MAX_AT_ONCE, Gather, check
 from aetheris_cli.engine.journal import Stopped
 from aetheris_cli.engine.outcome import Decision
 from aetheris_cli.engine.run import Run
@@ -148,6 +148,7 @@ class SyncContext(Facts):
     def gather(self, *branches: Callable[[], Any], limit: int = MAX_AT_ONCE) -> list[Any]:
         """Run plain functions in parallel threads and give their results in order."""
         parent = self._here()
+        check(branches)
 
         async def work() -> list[Any]:
             run = self._run

@@ -76,6 +76,8 @@ def tool(
             key_ttl_ms=None if key_ttl is None else duration_ms(key_ttl),
             on_in_doubt=_one_of(OnInDoubt, on_in_doubt, f"on_in_doubt of tool {label}"),
         )
+        if probe is not None and not callable(probe):
+            raise UsageError(f"the probe of tool {label} is {probe!r}", fix="give probe=function")
         if made.effect is Effect.PROBE and probe is None:
             raise UsageError(
                 f"tool {label} has effect probe and no probe",
