@@ -14,7 +14,6 @@ from aetheris_cli.domain.errors import Conflict, NotFound
 from aetheris_cli.domain.history import fold
 from aetheris_cli.store import migrate
 from aetheris_cli.store.connection import connect, translate
-from aetheris_cli.store.guard import guard
 from aetheris_cli.store.sqlite_lib import VERSION, sqlite3
 
 
@@ -115,7 +114,6 @@ def backup(path: Path, target: Path) -> Path:
         raise Conflict(f"{target} exists", why="a backup overwrites nothing", fix="name a new file")
     if not target.parent.is_dir():
         raise NotFound(f"there is no folder {target.parent}")
-    guard(str(path))
     with _reading(path) as conn:
         conn.execute("VACUUM INTO ?", (str(target),))
     os.chmod(target, 0o600)  # noqa: PTH101 - what SQLite made
