@@ -10,18 +10,13 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import aetheris_cli
-from aetheris_cli.domain import events as ev
 from aetheris_cli.domain.errors import Conflict, NotFound, StoreDamaged
-from aetheris_cli.domain.records import Question, WorkerRow
-from aetheris_cli.domain.states import JOB, JobState, ParkedReason, WorkerState, advance
-from aetheris_cli.store import files, jobs, migrate
+from aetheris_cli.domain.records import WorkerRow
+from aetheris_cli.store import aging, files, migrate
 from aetheris_cli.store.connection import connect, translate
-from aetheris_cli.store.execute import run
 from aetheris_cli.store.presence import is_held
-from aetheris_cli.store.requests import Op, Q
 from aetheris_cli.store.sqlite_lib import sqlite3
 from aetheris_cli.store.turnstile import Turnstile
 
@@ -67,7 +62,7 @@ def _restore(
     copy = path.with_name(f"{path.name}.restoring-{secrets.token_hex(4)}")
     try:
         _copy(source, copy)
-        generation, parked = _age(copy, former, now, actor, source.name)
+        generation, parked = aging.age(copy, former, now, actor, source.name)
         aside = _move_aside(path, former)
         copy.rename(path)
     finally:
@@ -115,16 +110,11 @@ def _put_to_rest(path: Path, is_gone: Callable[[WorkerRow], bool]) -> int:
         busy = conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if busy:
             raise Conflict(f"{path} is in use", why="another program reads it", fix="try again")
-        return _generation(conn)
+        return aging.generation_of(conn)
     except sqlite3.Error as error:
         raise translate(error, path) from error
     finally:
         conn.close()
-
-
-def _generation(conn: Any) -> int:  # noqa: ANN401 - whichever SQLite this is
-    found = conn.execute("SELECT value FROM meta WHERE name = 'generation'").fetchone()
-    return int(found[0]) if found else 0
 
 
 def _copy(source: Path, copy: Path) -> None:
@@ -134,39 +124,6 @@ def _copy(source: Path, copy: Path) -> None:
     finally:
         conn.close()
     os.chmod(copy, 0o600)  # noqa: PTH101 - what SQLite made
-
-
-def _age(copy: Path, former: int, now: int, actor: str, name: str) -> tuple[int, int]:
-    """Bring a copy up to date, raise its generation and park its open jobs, all or nothing."""
-    conn = connect(copy)
-    try:
-        migrate.apply(conn, copy, aetheris_cli.__version__)
-        generation = max(former, _generation(conn)) + 1
-        conn.execute("BEGIN IMMEDIATE")
-        parked = run(conn, _park_open(now, actor, f"restored from {name}", generation))
-        conn.execute("COMMIT")
-        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    finally:
-        conn.close()
-    return generation, int(parked)
-
-
-def _park_open(now: int, actor: str, why: str, generation: int) -> Op[int]:
-    yield Q("set_meta", {"name": "generation", "value": str(generation)})
-    for row in (yield Q("workers_alive")):
-        yield Q("end_worker", {"id": row[0], "status": str(WorkerState.LOST)})
-    found = yield Q("open_jobs")
-    for row in map(jobs.as_job, found):
-        row.status = advance(JOB, row.status, JobState.PARKED)
-        row.epoch += bool(row.worker)
-        row.worker, row.wake_at, row.parked = "", 0, ParkedReason.RESTORED
-        event = ev.JobParked(at=now, actor=actor, reason=ParkedReason.RESTORED, note=why)
-        yield from jobs.append(row, [event])
-        question = Question(step="", kind=ParkedReason.RESTORED, since=now, title=why)
-        yield from jobs.put_question(row.no, question)
-        yield from jobs.save(row)
-        yield from jobs.act_on_unread(row, now)
-    return len(found)
 
 
 def _move_aside(path: Path, generation: int) -> Path | None:
