@@ -6,8 +6,10 @@ from typing import Any
 
 from aetheris_cli.app.session import principal
 from aetheris_cli.ports.clock import SystemClock
-from aetheris_cli.store import files, sqlite_lib, upkeep
+from aetheris_cli.store import backup as backing_up
+from aetheris_cli.store import files, sources, sqlite_lib, upkeep
 from aetheris_cli.store import restore as restoring
+from aetheris_cli.store.lockdir import lock_folder
 from aetheris_cli.store.presence import host_id, looker
 
 
@@ -23,14 +25,19 @@ def stats(url: str) -> dict[str, Any]:
 
 def backup(url: str, target: Path) -> Path:
     """Copy the store into a new file."""
-    return upkeep.backup(files.store_path(url), target)
+    return backing_up.backup(files.store_path(url), target)
+
+
+def find_backup(source: Path) -> None:
+    """Raise NotFound and StoreUnavailable unless there is a file to restore from."""
+    sources.find(source)
 
 
 def restore(url: str, source: Path) -> restoring.Restored:
     """Put a backup in the place of the store."""
     path = files.store_path(url)
     files.prepare(path, create=True)
-    locks, lock_dir = files.lock_folder(path)
+    locks, lock_dir = lock_folder(path)
     gone = looker(locks, lock_dir, host_id(os.environ.get("AETHERIS_HOST_ID")))
     return restoring.restore(path, source, SystemClock().now_ms(), principal(), gone)
 

@@ -6,7 +6,7 @@ is taken first, so that none of them lifts it.
 """
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import aetheris_cli
 from aetheris_cli.domain import events as ev
@@ -29,7 +29,7 @@ def age(copy: Path, former: int, now: int, actor: str, name: str) -> tuple[int, 
     conn = connect(copy)
     try:
         migrate.apply(conn, copy, aetheris_cli.__version__)
-        generation = max(former, generation_of(conn)) + 1
+        generation = max(former, migrate.generation_of(conn)) + 1
         conn.execute("BEGIN IMMEDIATE")
         parked = run(conn, _park_open(now, actor, f"restored from {name}", generation))
         conn.execute("COMMIT")
@@ -37,12 +37,6 @@ def age(copy: Path, former: int, now: int, actor: str, name: str) -> tuple[int, 
     finally:
         conn.close()
     return generation, int(parked)
-
-
-def generation_of(conn: Any) -> int:  # noqa: ANN401 - whichever SQLite this is
-    """Give how often this store has gone back in time, and one."""
-    found = conn.execute("SELECT value FROM meta WHERE name = 'generation'").fetchone()
-    return int(found[0]) if found else 0
 
 
 def _park_open(now: int, actor: str, why: str, generation: int) -> Op[int]:

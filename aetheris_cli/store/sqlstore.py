@@ -15,7 +15,9 @@ from aetheris_cli.domain.states import WorkerState
 from aetheris_cli.domain.wishes import Receipt
 from aetheris_cli.ports.store import Claimed, Facts, Filter, Refused, Started
 from aetheris_cli.store import bells, commits, files, jobs, keys, reads, workers
+from aetheris_cli.store.anchor import Anchor
 from aetheris_cli.store.intake import Intake
+from aetheris_cli.store.lockdir import lock_folder
 from aetheris_cli.store.migrate import migrate
 from aetheris_cli.store.requests import MakeOp
 from aetheris_cli.store.submissions import Submission
@@ -33,8 +35,9 @@ class SqlStore:
         self.path = path
         self.locks = locks
         self.lock_dir = lock_dir
-        self._reader = Reader(path)
-        self._writer = Writer(path, turnstile)
+        anchor = Anchor(path, locks)  # before anything is opened: what is replaced later shows
+        self._reader = Reader(path, anchor)
+        self._writer = Writer(path, turnstile, anchor)
         self._intake = Intake(self._write)
         self._to_ring: set[str] = set()
 
@@ -52,9 +55,9 @@ class SqlStore:
                 fix="run `aetheris store init`, or name another with --store",
             )
         files.prepare(path, create=create)
-        locks, lock_dir = files.lock_folder(path)
+        locks, lock_dir = lock_folder(path)
         turnstile = Turnstile(locks)
-        migrate(path, turnstile, create=create, made_by=aetheris_cli.__version__)
+        migrate(path, locks, turnstile, create=create, made_by=aetheris_cli.__version__)
         return cls(path, locks, lock_dir, turnstile)
 
     @property

@@ -1,7 +1,6 @@
-"""Looking after a store file: check, statistics, backup. On connections of their own."""
+"""Looking at a store file as a whole: check and statistics, on connections of their own."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import msgspec
 
 from aetheris_cli.domain import chain, codec
 from aetheris_cli.domain import events as ev
-from aetheris_cli.domain.errors import Conflict, NotFound
+from aetheris_cli.domain.errors import NotFound
 from aetheris_cli.domain.history import fold
 from aetheris_cli.store import migrate
 from aetheris_cli.store.connection import connect, translate
@@ -18,11 +17,12 @@ from aetheris_cli.store.sqlite_lib import VERSION, sqlite3
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[Any]:
+def reading(path: Path) -> Iterator[Any]:
+    """Open a store as it is. Raises NotFound, and StoreUnavailable and its children."""
     if not path.exists():
         raise NotFound(f"there is no store at {path}", fix="run `aetheris store init`")
     try:
-        conn = connect(path, look=lambda conn: migrate.check(conn, path))
+        conn = connect(path, look=lambda conn: migrate.check_made(conn, path))
     except sqlite3.Error as error:
         raise translate(error, path) from error
     try:
@@ -35,7 +35,7 @@ def _reading(path: Path) -> Iterator[Any]:
 
 def stats(path: Path) -> dict[str, Any]:
     """Count rows and bytes."""
-    with _reading(path) as conn:
+    with reading(path) as conn:
         counts = {
             table: conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - ours
             for table in ("jobs", "events", "payloads", "inbox")
@@ -52,7 +52,7 @@ def stats(path: Path) -> dict[str, Any]:
 
 def check(path: Path) -> list[dict[str, str]]:
     """Give every problem found: SQLite's own, broken chains, rows that their history denies."""
-    with _reading(path) as conn:
+    with reading(path) as conn:
         found = [
             {"id": str(path), "problem": text}
             for (text,) in conn.execute("PRAGMA integrity_check").fetchall()
@@ -106,15 +106,3 @@ def _judge(
     if history.epoch > epoch:
         problems.append(f"the row's epoch {epoch} is older than the history's {history.epoch}")
     return problems
-
-
-def backup(path: Path, target: Path) -> Path:
-    """Copy the store through SQLite into a new file. Raises Conflict when there is one."""
-    if target.exists():
-        raise Conflict(f"{target} exists", why="a backup overwrites nothing", fix="name a new file")
-    if not target.parent.is_dir():
-        raise NotFound(f"there is no folder {target.parent}")
-    with _reading(path) as conn:
-        conn.execute("VACUUM INTO ?", (str(target),))
-    os.chmod(target, 0o600)  # noqa: PTH101 - what SQLite made
-    return target

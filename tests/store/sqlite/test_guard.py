@@ -19,7 +19,7 @@ Open = Callable[[Path], Any]
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     made = tmp_path / "jobs.db"
     turnstile = Turnstile(tmp_path)
-    migrate(made, turnstile, create=True, made_by="a test")
+    migrate(made, tmp_path, turnstile, create=True, made_by="a test")
     turnstile.close()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
