@@ -51,11 +51,7 @@ def migrate(
     a file that is not a store of ours, and what opening raises.
     """
     if not create and not path.exists():
-        raise NotFound(
-            f"there is no store at {path}",
-            why="nothing has been submitted there yet",
-            fix="run `aetheris store init`, or name another with --store",
-        )
+        raise missing(path)
     if path.exists() and up_to_date(path, locks):
         return []
     turnstile.enter_within(PATIENCE_S)
@@ -84,7 +80,7 @@ def up_to_date(path: Path, locks: Path) -> bool:
 def _bring_up(path: Path, locks: Path, made_by: str) -> list[str]:
     former = lockdir.highest_generation(path, locks)
     if new := not path.exists():
-        _make(path, former)
+        _make(path)
     look = check if new or not former else check_made
     conn = connect(path, look=lambda conn: look(conn, path))
     try:
@@ -95,17 +91,29 @@ def _bring_up(path: Path, locks: Path, made_by: str) -> list[str]:
     return names
 
 
-def _make(path: Path, former: int) -> None:
-    """Make the file of a new store, but not where one has only lost its file."""
+def missing(path: Path) -> NotFound | StoreDamaged:
+    """Give the error that there is no store: none yet, or none any more."""
     log = path.with_name(path.name + "-wal")
     left = [*lockdir.aside_of(path), *([log] if log.exists() and log.stat().st_size else [])]
-    if left:
-        raise StoreDamaged(
-            f"the store file {path} is gone",
-            why=f"{left[-1].name} beside it shows that there was one (generation {former})",
-            fix="restore a backup, or what was moved aside, with `aetheris store restore FILE`; "
-            "to begin anew, move those files away",
+    if not left:
+        return NotFound(
+            f"there is no store at {path}",
+            why="nothing has been submitted there yet",
+            fix="run `aetheris store init`, or name another with --store",
         )
+    return StoreDamaged(
+        f"the store file {path} is gone",
+        why=f"{left[-1].name} beside it shows that there was one",
+        fix="restore a backup, or what was moved aside, with `aetheris store restore FILE`; "
+        "to begin anew, move those files away",
+    )
+
+
+def _make(path: Path) -> None:
+    """Make the file of a new store, but not where one has only lost its file."""
+    error = missing(path)
+    if isinstance(error, StoreDamaged):
+        raise error
     with files.in_words(path):
         files.make_private(path)
         files.sync(path.parent)

@@ -6,7 +6,7 @@ it may go on. The store that was there is moved aside and stays whole.
 
 A restore that is killed at any moment leaves the former store or the restored one in place, and
 never neither. The order is: the copy is made ready under a name of its own; the new generation
-is noted, which stops every program that has the store open (see `anchor`); the former file gets
+is noted; every program that has the store open is stopped (see `anchor`); the former file gets
 its second name; its log, which is empty unless it is damaged, is moved there too; and one rename
 puts the copy in its place. A log that stayed behind would be taken for that of the new file.
 """
@@ -20,7 +20,7 @@ from typing import NamedTuple
 from aetheris_cli.domain.errors import Conflict, StoreDamaged
 from aetheris_cli.domain.records import WorkerRow
 from aetheris_cli.ports import failpoints
-from aetheris_cli.store import aging, files, lockdir, migrate, sources
+from aetheris_cli.store import aging, anchor, files, lockdir, migrate, sources
 from aetheris_cli.store.connection import connect, translate
 from aetheris_cli.store.presence import is_held
 from aetheris_cli.store.sqlite_lib import sqlite3
@@ -76,6 +76,7 @@ def _restore(
         files.sync(copy)
         failpoints.hit("restore.before_note")
         lockdir.note_generation(locks, generation)
+        anchor.weigh(locks)
         failpoints.hit("restore.after_note")
         aside = _set_aside(path, former or known)
         failpoints.hit("restore.before_rename")

@@ -18,7 +18,7 @@ from aetheris_cli.store import bells, commits, files, jobs, keys, reads, workers
 from aetheris_cli.store.anchor import Anchor
 from aetheris_cli.store.intake import Intake
 from aetheris_cli.store.lockdir import lock_folder
-from aetheris_cli.store.migrate import migrate
+from aetheris_cli.store.migrate import migrate, missing
 from aetheris_cli.store.requests import MakeOp
 from aetheris_cli.store.submissions import Submission
 from aetheris_cli.store.threads import Reader, Writer, ask, push
@@ -49,11 +49,7 @@ class SqlStore:
         """
         path = files.store_path(url)
         if not create and not path.exists():
-            raise NotFound(
-                f"there is no store at {path}",
-                why="nothing has been submitted there yet",
-                fix="run `aetheris store init`, or name another with --store",
-            )
+            raise missing(path)
         files.prepare(path, create=create)
         locks, lock_dir = lock_folder(path)
         turnstile = Turnstile(locks)

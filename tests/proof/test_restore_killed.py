@@ -1,6 +1,7 @@
 """A restore that dies at any moment, and programs that have the store open all the while."""
 
 import asyncio
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,20 @@ def test_a_store_that_has_lost_its_file_is_not_begun_anew(world: World) -> None:
     for words in (("jobs",), ("submit", "crash_pure", "x"), ("worker", "--until-idle")):
         done = world.run(*words)
         assert done.returncode != 0
+        assert "aetheris store restore" in done.stderr
         assert not path.exists()
-    assert "aetheris store restore" in done.stderr
     world.ok("store", "restore", aside, "--yes")
     assert messages(world) == {"in the backup", "later"}
+
+
+def test_a_copied_project_proves_no_death_of_the_originals_workers(world: World) -> None:
+    worker = world.start("worker")
+    world.until(lambda: any(one["alive"] for one in world.json("workers")), "the worker")
+    copy = world.folder.parent / "copy"
+    # The bells are pipes, which nobody copies.
+    shutil.copytree(world.folder, copy, ignore=shutil.ignore_patterns("*.bell"))
+    store = f"sqlite:///{copy}/.aetheris/aetheris.db"
+    assert [one["alive"] for one in world.json("--store", store, "workers")] == [True]
+    worker.kill()
+    worker.wait()
+    assert not any(one["alive"] for one in world.json("workers"))

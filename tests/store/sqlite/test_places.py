@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aetheris_cli.domain.errors import StoreDamaged, StoreFailed
-from aetheris_cli.store import files, lockdir
+from aetheris_cli.store import anchor, files, lockdir
 from aetheris_cli.store.sqlite_lib import sqlite3
 from aetheris_cli.store.sqlstore import SqlStore
 
@@ -114,7 +114,10 @@ def test_a_deleted_store_may_be_begun_anew_and_is_of_a_higher_generation(tmp_pat
     assert lockdir.noted_generation(tmp_path / "jobs.db-locks") == 2
 
 
-def test_what_was_opened_is_refused_once_another_file_has_its_name(tmp_path: Path) -> None:
+def test_what_was_opened_is_refused_once_another_file_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(anchor, "EVERY_S", 0.0)
     path = tmp_path / "jobs.db"
     store = opened(path)
     asyncio.run(store.counts())
