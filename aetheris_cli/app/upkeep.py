@@ -8,11 +8,13 @@ import aetheris_cli
 from aetheris_cli.app.session import principal
 from aetheris_cli.domain.errors import AetherisError, Conflict
 from aetheris_cli.ports.clock import SystemClock
+from aetheris_cli.store import backup as backing_up
 from aetheris_cli.store import check as checking
-from aetheris_cli.store import files, sqlite_lib, upkeep
+from aetheris_cli.store import files, sources, sqlite_lib, upkeep
 from aetheris_cli.store import migrate as migrating
 from aetheris_cli.store import restore as restoring
-from aetheris_cli.store.migrate import up_to_date
+from aetheris_cli.store.lockdir import lock_folder
+from aetheris_cli.store.migrate import has_older_schema
 from aetheris_cli.store.presence import host_id, living_workers, looker
 from aetheris_cli.store.turnstile import Turnstile
 
@@ -31,8 +33,8 @@ def migrate(url: str) -> list[str]:
     """
     path = files.store_path(url)
     files.prepare(path, create=False)
-    locks, _ = files.lock_folder(path)
-    if path.exists() and not up_to_date(path):
+    locks, _ = lock_folder(path)
+    if path.exists() and has_older_schema(path):
         living = living_workers(locks)
         if living:
             raise Conflict(
@@ -40,7 +42,9 @@ def migrate(url: str) -> list[str]:
                 why="they would meet tables that they do not know",
                 fix=f"stop them first: {', '.join(living)}",
             )
-    return migrating.migrate(path, Turnstile(locks), create=False, made_by=aetheris_cli.__version__)
+    return migrating.migrate(
+        path, locks, Turnstile(locks), create=False, made_by=aetheris_cli.__version__
+    )
 
 
 def stats(url: str) -> dict[str, Any]:
@@ -50,14 +54,19 @@ def stats(url: str) -> dict[str, Any]:
 
 def backup(url: str, target: Path) -> Path:
     """Copy the store into a new file."""
-    return upkeep.backup(files.store_path(url), target)
+    return backing_up.backup(files.store_path(url), target)
+
+
+def find_backup(source: Path) -> None:
+    """Raise NotFound and StoreUnavailable unless there is a file to restore from."""
+    sources.find(source)
 
 
 def restore(url: str, source: Path) -> restoring.Restored:
     """Put a backup in the place of the store."""
     path = files.store_path(url)
     files.prepare(path, create=True)
-    locks, lock_dir = files.lock_folder(path)
+    locks, lock_dir = lock_folder(path)
     gone = looker(locks, lock_dir, host_id(os.environ.get("AETHERIS_HOST_ID")))
     return restoring.restore(path, source, SystemClock().now_ms(), principal(), gone)
 
@@ -88,7 +97,7 @@ def _opens(path: Path) -> str:
     """Say why the store cannot be used as it is; empty: it can."""
     try:
         files.prepare(path, create=False)
-        if not up_to_date(path):
+        if has_older_schema(path):
             return f"{path} has an older schema: aetheris store migrate"
         if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
             return f"{path} cannot be written"

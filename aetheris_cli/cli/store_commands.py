@@ -60,25 +60,28 @@ def stats() -> None:
 
 @store.command("backup")
 def backup(
-    file: Annotated[Path, typer.Argument(help="where the copy goes; it must not exist")],
+    file: Annotated[str, typer.Argument(help="where the copy goes; it must not exist")],
 ) -> None:
     """Copy the store through SQLite, while it is in use."""
     from aetheris_cli.app.upkeep import backup as copy  # noqa: PLC0415 - only here
 
-    out.line(str(copy(base.found().store, file)))
+    out.line(str(copy(base.found().store, _named(file))))
 
 
 @store.command("restore")
 def restore(
-    file: Annotated[Path, typer.Argument(help="a backup")],
+    file: Annotated[str, typer.Argument(help="a backup")],
     yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
 ) -> None:
     """Put a backup in the place of the store; every open job then waits for a person."""
+    from aetheris_cli.app.upkeep import find_backup  # noqa: PLC0415 - only here
     from aetheris_cli.app.upkeep import restore as replace  # noqa: PLC0415 - only here
 
     url = base.found().store
+    source = _named(file)
+    find_backup(source)  # before a person is asked about it
     base.confirm(f"put {file} in the place of {url}?", yes=yes)
-    done = replace(url, file)
+    done = replace(url, source)
     if done.aside is not None:
         out.note(f"the store that was there is now {done.aside}")
     out.record(
@@ -92,6 +95,12 @@ def restore(
         out.note(
             "open jobs wait: `aetheris parked` lists them, `aetheris resume JOB` lets one go on"
         )
+
+
+def _named(file: str) -> Path:
+    if not file:
+        raise UsageError("no file was named", why="the name is empty", fix="give the file's path")
+    return Path(file)
 
 
 def doctor() -> None:

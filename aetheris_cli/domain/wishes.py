@@ -176,8 +176,13 @@ def key_freed(job: str, step: str) -> Delivery:
 # --- judging them ----------------------------------------------------------------------------
 
 
-def check(row: JobRow, wish: Delivery, question: Question | None, now: int) -> None:
-    """Raise Conflict when the job is in no state for the wish."""
+def check(
+    row: JobRow, wish: Delivery, question: Question | None, now: int, *, pausing: bool = False
+) -> None:
+    """Raise Conflict when the job is in no state for the wish.
+
+    `pausing`: its owner has been told to pause it and has not yet done so.
+    """
     if wish.kind == "evidence":
         return
     if wish.kind == "settle":
@@ -217,7 +222,7 @@ def check(row: JobRow, wish: Delivery, question: Question | None, now: int) -> N
                 fix=f"`aetheris show {row.id}` shows how the job went on",
                 job=row.id,
             )
-    elif wish.kind == "resume" and not row.worker and row.parked not in _HOLDING:
+    elif wish.kind == "resume" and not pausing and row.parked not in _HOLDING:
         raise Conflict(
             f"job {row.id} is {row.status}" + (f" for {row.parked}" if row.parked else ""),
             why=f"resume lifts {', '.join(sorted(_HOLDING))}",

@@ -29,6 +29,12 @@ NAMES: Final = (
     "end.after_commit",
     "store.before_commit",
     "store.after_commit",
+    "restore.after_copy",
+    "restore.before_note",
+    "restore.after_note",
+    "restore.after_link",
+    "restore.before_rename",
+    "restore.after_rename",
 )
 
 _LOOK_S: Final = 0.002

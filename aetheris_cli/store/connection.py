@@ -30,6 +30,18 @@ _PRAGMAS: Final = {
 }
 
 
+class _Connection(sqlite3.Connection):  # type: ignore[misc] # whichever SQLite this is
+    """A connection that keeps its file guarded until it is closed."""
+
+    guarded = ""
+
+    def close(self) -> None:
+        super().close()
+        guarded, self.guarded = self.guarded, ""
+        if guarded:
+            guard.release(guarded)
+
+
 def connect(
     path: Path,
     *,
@@ -51,6 +63,7 @@ def connect(
             check_same_thread=False,
             cached_statements=256,
             timeout=BUSY_MS / 1_000,
+            factory=_Connection,
         )
     except sqlite3.Error as error:
         raise translate(error, path) from error
@@ -74,7 +87,7 @@ def connect(
     except AetherisError:
         conn.close()
         raise
-    guard.guard(str(path.absolute()))
+    conn.guarded = guard.guard(str(path.absolute()))
     return conn
 
 

@@ -1,16 +1,16 @@
-"""What lies around a store file: its folder, its lock directory, and what they must be like."""
+"""Where a store lies and what that place must be like; files that last and are nobody else's."""
 
 import contextlib
 import ctypes
+import errno
 import os
 import secrets
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from aetheris_cli.domain.errors import StoreUnavailable, UsageError
-
-LOCKS_SUFFIX: Final = "-locks"
+from aetheris_cli.domain.errors import StoreFull, StoreUnavailable, UsageError
 
 _NETWORK_FS: Final = {
     0x6969: "NFS",
@@ -22,11 +22,22 @@ _NETWORK_FS: Final = {
     0x00C36400: "Ceph",
     0x5346414F: "AFS",
     0x47504653: "GPFS",
+    0x0BD00BD0: "Lustre",
+    0x7461636F: "OCFS2",
+    0x01161970: "GFS2",
+    0x19830326: "BeeGFS",
+    0x786F4256: "a shared folder of VirtualBox",
+    0xBACBACBC: "a shared folder of VMware",
+    0x564C: "NCP",
+    0x73757245: "Coda",
 }
 
 
 def store_path(url: str) -> Path:
-    """Read `sqlite:///relative`, `sqlite:////absolute` or a plain path. Raises UsageError."""
+    """Read `sqlite:///relative`, `sqlite:////absolute` or a plain path. Raises UsageError.
+
+    A link is followed here, once: locks, log and lock directory belong beside the file itself.
+    """
     scheme, sep, rest = url.partition("://")
     if not sep:
         path = url
@@ -42,7 +53,9 @@ def store_path(url: str) -> Path:
         raise UsageError(
             f"{url!r} names no file", why="a store is a file", fix="write sqlite:///jobs.db"
         )
-    return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111 - no symlink resolution
+    # A folder on the way may be a link: what lies in it is the same under either name.
+    whole = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - links are kept
+    return Path(os.path.realpath(whole) if os.path.islink(whole) else whole)  # noqa: PTH114
 
 
 def prepare(path: Path, *, create: bool) -> None:
@@ -50,8 +63,8 @@ def prepare(path: Path, *, create: bool) -> None:
 
     Raises StoreUnavailable for a network file system, a directory, a device or a pipe.
     """
-    if create and not path.parent.exists():
-        path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+    if create:
+        make_folder(path.parent)
     if path.exists() and not path.is_file():
         raise StoreUnavailable(
             f"{path} is not a file", why="a store is one SQLite file", fix="name another path"
@@ -78,20 +91,65 @@ def network_file_system(folder: Path) -> str | None:
     if libc.statfs(os.fsencode(folder), buffer) != 0:
         return None
     magic = ctypes.c_long.from_buffer(buffer).value & 0xFFFFFFFF
+    return network_name(magic)
+
+
+def network_name(magic: int) -> str | None:
+    """Give the name of the network file system of that number, or None."""
     return _NETWORK_FS.get(magic)
 
 
-def lock_folder(path: Path) -> tuple[Path, str]:
-    """Give the directory of locks beside the store, and its random id, making both at need."""
-    folder = path.with_name(path.name + LOCKS_SUFFIX)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    marker = folder / "id"
-    if not marker.exists():
-        # Written under a name of its own and linked, so that no reader sees half of it and the
-        # first of two makers wins.
-        mine = folder / f"id.{secrets.token_hex(8)}"
-        mine.write_text(secrets.token_hex(16))
-        with contextlib.suppress(FileExistsError):
-            os.link(mine, marker)
-        mine.unlink()
-    return folder, marker.read_text()
+def make_folder(folder: Path) -> None:
+    """Make a folder for this user alone, and those above it that lack, to outlive a power cut."""
+    if folder.exists():
+        return
+    make_folder(folder.parent)
+    with in_words(folder):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        sync(folder.parent)
+
+
+def make_private(path: Path, text: str = "") -> None:
+    """Make a new file that no other user could ever open, with all that SQLite puts beside it."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        os.write(descriptor, text.encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_durably(path: Path, text: str) -> None:
+    """Give a small file a new content that is there as a whole or not at all."""
+    mine = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    make_private(mine, text)
+    mine.replace(path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def in_words(path: Path) -> Iterator[None]:
+    """Say what the system refuses to do with `path`. Raises StoreFull and StoreUnavailable."""
+    try:
+        yield
+    except OSError as error:
+        said = error.strerror or str(error)
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StoreFull(
+                f"no room left for {path}", why=said, fix="free some space, then try again"
+            ) from error
+        raise StoreUnavailable(
+            f"{path} cannot be made: {said}",
+            why="a store needs a folder of its own user's, in which files can be made",
+            fix="name another place, or mend its permissions",
+        ) from error

@@ -22,6 +22,7 @@ from aetheris_cli.ports.store import Claimed
 from aetheris_cli.store.requests import Find, Many, Op, Q
 
 _EVERYTHING = 2**62
+_NONE: frozenset[str] = frozenset()
 
 
 def as_job(row: Sequence[Any]) -> JobRow:
@@ -199,7 +200,8 @@ def deliver(delivery: Delivery, now: int) -> Op[wishes.Receipt]:
     rows = yield Q("inbox_dedupe", {"job_no": row.no, "dedupe": same})
     if rows:
         return wishes.Receipt(new=False, first=InboxRow(*rows[0]))
-    wishes.check(row, delivery, question, now)
+    pausing = delivery.kind == "resume" and (yield from _is_pausing(row))
+    wishes.check(row, delivery, question, now, pausing=pausing)
     if not row.worker and row.inbox_done < row.inbox_seq:
         yield from act_on_unread(row, now)
         wishes.check(row, delivery, question, now)
@@ -217,6 +219,12 @@ def deliver(delivery: Delivery, now: int) -> Op[wishes.Receipt]:
     row.inbox_done = wish.n
     yield from _act(row, wish, now)
     return wishes.Receipt(new=True, first=wish, woken=row.status is JobState.QUEUED)
+
+
+def _is_pausing(row: JobRow) -> Op[bool]:
+    """Whether the owner has been told to pause and has not done so yet."""
+    latest = yield Q("latest_hold", {"no": row.no})
+    return bool(row.worker and latest and latest[0][0] == "pause")
 
 
 def _act(row: JobRow, wish: InboxRow, now: int) -> Op[None]:
@@ -331,11 +339,12 @@ def whole(no: int) -> Op[History]:
     return fold((yield from events_after(no, 0, _EVERYTHING)))
 
 
-def act_on_unread(row: JobRow, now: int) -> Op[None]:
+def act_on_unread(row: JobRow, now: int, skip: frozenset[str] = _NONE) -> Op[None]:
     """Take what the former owner has not read from the inbox into the history.
 
     A wish may lead to another one for this very job: a settlement frees the key that another of
     its calls waits for. Taking that one takes all that is unread, so the row is looked at again.
+    Kinds of wishes in `skip` are passed over, for good.
     """
     while row.inbox_done < row.inbox_seq:
         found = yield Q("inbox_after", {"no": row.no, "after": row.inbox_done})
@@ -343,7 +352,8 @@ def act_on_unread(row: JobRow, now: int) -> Op[None]:
             return  # somebody has deleted it: `store check` says so
         wish = InboxRow(*found[0])
         row.inbox_done = wish.n
-        if row.status in JOB_ENDED and wish.kind not in {"settle", "evidence"}:
+        late = row.status in JOB_ENDED and wish.kind not in {"settle", "evidence"}
+        if late or wish.kind in skip:
             yield from save(row)
             continue
         try:

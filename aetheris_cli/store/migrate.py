@@ -3,11 +3,12 @@
 import hashlib
 import re
 import secrets
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from aetheris_cli.domain.errors import NotFound, StoreDamaged, StoreTooNew, StoreUnavailable
+from aetheris_cli.store import files, lockdir
 from aetheris_cli.store.connection import connect, translate
 from aetheris_cli.store.sqlite_lib import sqlite3
 from aetheris_cli.store.turnstile import Turnstile
@@ -32,7 +33,7 @@ class Migration(NamedTuple):
 def known() -> list[Migration]:
     """Give all migrations in order."""
     found = []
-    for entry in files("aetheris_cli.store.migrations.sqlite").iterdir():
+    for entry in resources.files("aetheris_cli.store.migrations.sqlite").iterdir():
         match = re.fullmatch(r"(\d{4})_(\w+)\.sql", entry.name)
         if match:
             text = entry.read_text("utf-8")
@@ -41,46 +42,107 @@ def known() -> list[Migration]:
     return sorted(found)
 
 
-def migrate(path: Path, turnstile: Turnstile, *, create: bool, made_by: str) -> list[str]:
+def migrate(
+    path: Path, locks: Path, turnstile: Turnstile, *, create: bool, made_by: str
+) -> list[str]:
     """Bring the store at `path` to this version's schema; give the names of what was applied.
 
     Raises NotFound when there is no file and `create` is false, StoreTooNew, StoreDamaged for
     a file that is not a store of ours, and what opening raises.
     """
     if not create and not path.exists():
-        raise NotFound(
-            f"there is no store at {path}",
-            why="nothing has been submitted there yet",
-            fix="run `aetheris store init`, or name another with --store",
-        )
-    if path.exists() and up_to_date(path):
+        raise missing(path)
+    if path.exists() and up_to_date(path, locks):
         return []
     turnstile.enter_within(PATIENCE_S)
     try:
-        conn = connect(path, create=create, look=lambda conn: check(conn, path))
-        try:
-            return apply(conn, path, made_by)
-        except sqlite3.Error as error:
-            raise translate(error, path) from error
-        finally:
-            conn.close()
+        return _bring_up(path, locks, made_by)
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
     finally:
         turnstile.leave()
 
 
-def up_to_date(path: Path) -> bool:
+def up_to_date(path: Path, locks: Path) -> bool:
     """Whether the file lacks nothing, so that nobody need wait to write. Raises as `migrate`."""
+    if not path.stat().st_size:
+        return False
     conn = connect(path, look=lambda conn: check(conn, path))
     try:
-        return check(conn, path) == known()[-1].number
+        newest = check(conn, path) == known()[-1].number
+        return newest and lockdir.noted_generation(locks) >= generation_of(conn)
     except sqlite3.Error as error:
         raise translate(error, path) from error
     finally:
         conn.close()
 
 
-def apply(conn: Any, path: Path, made_by: str) -> list[str]:  # noqa: ANN401
-    """Apply what an open file lacks; give the names. Raises as `migrate` does."""
+def has_older_schema(path: Path) -> bool:
+    """Whether the file is a store that an older version has made. Raises as `migrate`."""
+    if not path.stat().st_size:
+        return False
+    conn = connect(path, look=lambda conn: check(conn, path))
+    try:
+        return 0 < check(conn, path) < known()[-1].number
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
+    finally:
+        conn.close()
+
+
+def _bring_up(path: Path, locks: Path, made_by: str) -> list[str]:
+    former = lockdir.highest_generation(path, locks)
+    if new := not path.exists():
+        _make(path)
+    look = check if new or not former else check_made
+    conn = connect(path, look=lambda conn: look(conn, path))
+    try:
+        names = apply(conn, path, made_by, generation=former + 1)
+        lockdir.note_generation(locks, generation_of(conn))
+    finally:
+        conn.close()
+    return names
+
+
+def missing(path: Path) -> NotFound | StoreDamaged:
+    """Give the error that there is no store: none yet, or none any more."""
+    log = path.with_name(path.name + "-wal")
+    left = [*lockdir.aside_of(path), *([log] if log.exists() and log.stat().st_size else [])]
+    if not left:
+        return NotFound(
+            f"there is no store at {path}",
+            why="nothing has been submitted there yet",
+            fix="run `aetheris store init`, or name another with --store",
+        )
+    return StoreDamaged(
+        f"the store file {path} is gone",
+        why=f"{left[-1].name} beside it shows that there was one",
+        fix="restore a backup, or what was moved aside, with `aetheris store restore FILE`; "
+        "to begin anew, move those files away",
+    )
+
+
+def _make(path: Path) -> None:
+    """Make the file of a new store, but not where one has only lost its file."""
+    error = missing(path)
+    if isinstance(error, StoreDamaged):
+        raise error
+    with files.in_words(path):
+        files.make_private(path)
+        files.sync(path.parent)
+
+
+def generation_of(conn: Any) -> int:  # noqa: ANN401 - whichever SQLite this is
+    """Give how often this store has gone back in time, and one."""
+    found = conn.execute("SELECT value FROM meta WHERE name = 'generation'").fetchone()
+    return int(found[0]) if found else 0
+
+
+def apply(conn: Any, path: Path, made_by: str, *, generation: int = 1) -> list[str]:  # noqa: ANN401
+    """Apply what an open file lacks; give the names. Raises as `migrate` does.
+
+    `generation`: that of a store which this makes.
+    """
     version = check(conn, path)
     todo = [step for step in known() if step.number > version]
     if not todo:
@@ -96,7 +158,7 @@ def apply(conn: Any, path: Path, made_by: str) -> list[str]:  # noqa: ANN401
         conn.execute(put, ("made_by", made_by))
         if version == 0:
             conn.execute(put, ("store_id", secrets.token_hex(16)))
-            conn.execute(put, ("generation", "1"))
+            conn.execute(put, ("generation", str(generation)))
         conn.execute("COMMIT")
     except BaseException:
         if conn.in_transaction:
@@ -131,6 +193,20 @@ def check(conn: Any, path: Path) -> int:  # noqa: ANN401
                 why="its tables may differ from what this version expects",
                 fix="use the version that made it; `aetheris store check` shows more",
             )
+    return version
+
+
+def check_made(conn: Any, path: Path) -> int:  # noqa: ANN401
+    """Give the schema version as `check` does, and refuse a file that is empty as well."""
+    version = check(conn, path)
+    if version == 0:
+        raise StoreDamaged(
+            f"{path} is empty",
+            why="a store has been there; a new one in its place would hide that its jobs are gone",
+            fix="restore a backup with `aetheris store restore FILE`; to begin anew, delete "
+            f"{path} and {path.name}{lockdir.LOCKS_SUFFIX}",
+            empty=True,
+        )
     return version
 
 

@@ -3,27 +3,30 @@
 What happened after the backup was made is not in it, unsafe calls among that. So the store's
 generation is raised, and every open job is parked as `restored`: a person says of each whether
 it may go on. The store that was there is moved aside and stays whole.
+
+A restore that is killed at any moment leaves the former store or the restored one in place, and
+never neither. The order is: the copy is made ready under a name of its own; the new generation
+is noted; every program that has the store open is stopped (see `anchor`); the former file gets
+its second name; its log, which is empty unless it is damaged, is moved there too; and one rename
+puts the copy in its place. A log that stayed behind would be taken for that of the new file.
 """
 
 import contextlib
-import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import aetheris_cli
-from aetheris_cli.domain import events as ev
-from aetheris_cli.domain.errors import Conflict, NotFound, StoreDamaged
-from aetheris_cli.domain.records import JobRow, Question, WorkerRow
-from aetheris_cli.domain.states import JOB, JOB_ENDED, JobState, ParkedReason, WorkerState, advance
-from aetheris_cli.store import files, jobs, migrate
+from aetheris_cli.domain.errors import Conflict, StoreDamaged
+from aetheris_cli.domain.records import WorkerRow
+from aetheris_cli.ports import failpoints
+from aetheris_cli.store import aging, anchor, files, lockdir, migrate, sources
 from aetheris_cli.store.connection import connect, translate
-from aetheris_cli.store.execute import run
 from aetheris_cli.store.presence import is_held
-from aetheris_cli.store.requests import Op, Q
 from aetheris_cli.store.sqlite_lib import sqlite3
 from aetheris_cli.store.turnstile import Turnstile
+
+IsGone = Callable[[WorkerRow], bool]
 
 
 class Restored(NamedTuple):
@@ -37,59 +40,75 @@ class Restored(NamedTuple):
     """How many open jobs wait for a person's consent."""
 
 
-def restore(
-    path: Path, source: Path, now: int, actor: str, is_gone: Callable[[WorkerRow], bool]
-) -> Restored:
+def restore(path: Path, source: Path, now: int, actor: str, is_gone: IsGone) -> Restored:
     """Replace the store at `path` by a copy of the backup `source`.
 
     Raises NotFound, Conflict while a worker lives, and what opening either file raises; then
     nothing has changed.
     """
-    if not source.exists():
-        raise NotFound(f"there is no backup at {source}")
+    sources.find(source)
     files.prepare(path, create=True)
-    locks, _ = files.lock_folder(path)
+    locks, _ = lockdir.lock_folder(path)
     turnstile = Turnstile(locks)
-    turnstile.enter()
+    turnstile.enter_within(migrate.PATIENCE_S)
     try:
-        return _restore(path, source, now, actor, is_gone)
+        with files.in_words(path):
+            return _restore(path, locks, source, now, actor, is_gone)
     except sqlite3.Error as error:
-        raise translate(error, source) from error
+        raise translate(error, path) from error
     finally:
         turnstile.leave()
         turnstile.close()
 
 
 def _restore(
-    path: Path, source: Path, now: int, actor: str, is_gone: Callable[[WorkerRow], bool]
+    path: Path, locks: Path, source: Path, now: int, actor: str, is_gone: IsGone
 ) -> Restored:
-    former = _former(path, is_gone) if path.exists() else 0
+    former = _former(path, locks, is_gone) if path.exists() else 0
+    known = max(former, lockdir.highest_generation(path, locks))
+    _sweep(path)
     copy = path.with_name(f"{path.name}.restoring-{secrets.token_hex(4)}")
     try:
-        _copy(source, copy)
-        generation, parked = _age(copy, former, now, actor, source.name)
-        aside = _move_aside(path, former)
-        copy.rename(path)
+        files.make_private(copy)
+        sources.copy(source, copy)
+        failpoints.hit("restore.after_copy")
+        generation, parked = aging.age(copy, known, now, actor, source.name)
+        files.sync(copy)
+        failpoints.hit("restore.before_note")
+        lockdir.note_generation(locks, generation)
+        anchor.weigh(locks)
+        failpoints.hit("restore.after_note")
+        aside = _set_aside(path, former or known)
+        failpoints.hit("restore.before_rename")
+        copy.replace(path)
+        failpoints.hit("restore.after_rename")
+        files.sync(path.parent)
     finally:
-        for suffix in ("", "-wal", "-shm"):
-            copy.with_name(copy.name + suffix).unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        _remove(copy)
     return Restored(path, aside, generation, parked)
 
 
-def _former(path: Path, is_gone: Callable[[WorkerRow], bool]) -> int:
+def _sweep(path: Path) -> None:
+    """Remove what a restore has left that was killed."""
+    for one in list(path.parent.iterdir()):
+        if one.name.startswith(f"{path.name}.restoring-"):
+            one.unlink(missing_ok=True)
+
+
+def _remove(copy: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        copy.with_name(copy.name + suffix).unlink(missing_ok=True)
+
+
+def _former(path: Path, locks: Path, is_gone: IsGone) -> int:
     """Make sure that nobody works on the store that is replaced, and give its generation."""
     try:
         return _put_to_rest(path, is_gone)
     except StoreDamaged as error:
-        # SQLite's own verdict: this is what backups are for. A file of another program is not.
-        if not isinstance(error.__cause__, sqlite3.Error):
+        # SQLite's own verdict, or an empty file where a store has been: this is what backups
+        # are for. A file of another program is not.
+        if not (isinstance(error.__cause__, sqlite3.Error) or "empty" in error.details):
             raise
-    locks, _ = files.lock_folder(path)
     held = [lock.stem for lock in locks.glob("wrk_*.lock") if is_held(lock)]
     if held:
         raise Conflict(
@@ -100,9 +119,9 @@ def _former(path: Path, is_gone: Callable[[WorkerRow], bool]) -> int:
     return 0
 
 
-def _put_to_rest(path: Path, is_gone: Callable[[WorkerRow], bool]) -> int:
+def _put_to_rest(path: Path, is_gone: IsGone) -> int:
     """Bring everything of the live store into its one file, and give its generation."""
-    conn = connect(path, look=lambda conn: migrate.check(conn, path))
+    conn = connect(path, look=lambda conn: migrate.check_made(conn, path))
     try:
         rows = conn.execute("SELECT * FROM workers WHERE status = 'alive'").fetchall()
         living = [worker.id for worker in (WorkerRow(*row) for row in rows) if not is_gone(worker)]
@@ -115,79 +134,26 @@ def _put_to_rest(path: Path, is_gone: Callable[[WorkerRow], bool]) -> int:
         busy = conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if busy:
             raise Conflict(f"{path} is in use", why="another program reads it", fix="try again")
-        return _generation(conn)
+        return migrate.generation_of(conn)
     except sqlite3.Error as error:
         raise translate(error, path) from error
     finally:
         conn.close()
 
 
-def _generation(conn: Any) -> int:  # noqa: ANN401 - whichever SQLite this is
-    found = conn.execute("SELECT value FROM meta WHERE name = 'generation'").fetchone()
-    return int(found[0]) if found else 0
-
-
-def _copy(source: Path, copy: Path) -> None:
-    conn = connect(source, look=lambda conn: migrate.check(conn, source))
-    try:
-        conn.execute("VACUUM INTO ?", (str(copy),))
-    finally:
-        conn.close()
-    os.chmod(copy, 0o600)  # noqa: PTH101 - what SQLite made
-
-
-def _age(copy: Path, former: int, now: int, actor: str, name: str) -> tuple[int, int]:
-    """Bring a copy up to date, raise its generation and park its open jobs, all or nothing."""
-    conn = connect(copy)
-    try:
-        migrate.apply(conn, copy, aetheris_cli.__version__)
-        generation = max(former, _generation(conn)) + 1
-        conn.execute("BEGIN IMMEDIATE")
-        parked = run(conn, _park_open(now, actor, f"restored from {name}", generation))
-        conn.execute("COMMIT")
-        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    finally:
-        conn.close()
-    return generation, int(parked)
-
-
-def _park_open(now: int, actor: str, why: str, generation: int) -> Op[int]:
-    yield Q("set_meta", {"name": "generation", "value": str(generation)})
-    for row in (yield Q("workers_alive")):
-        yield Q("end_worker", {"id": row[0], "status": str(WorkerState.LOST), "beat": 0})
-    found = yield Q("open_jobs")
-    for no, *_ in found:
-        # What was unread of one of them may have changed the next: a cancel goes to the children.
-        row = yield from jobs.by_no(no)
-        if row.status in JOB_ENDED:
-            continue
-        yield from _park(row, now, actor, why)
-        yield from jobs.act_on_unread(row, now)
-        if row.status not in JOB_ENDED and row.parked != ParkedReason.RESTORED:
-            # A `resume` from before the backup is no consent to what was restored from it.
-            yield from _park(row, now, actor, why)
-    return len(found)
-
-
-def _park(row: JobRow, now: int, actor: str, why: str) -> Op[None]:
-    row.status = advance(JOB, row.status, JobState.PARKED)
-    row.epoch += bool(row.worker)
-    row.worker, row.wake_at, row.parked = "", 0, ParkedReason.RESTORED
-    event = ev.JobParked(at=now, actor=actor, reason=ParkedReason.RESTORED, note=why)
-    yield from jobs.append(row, [event])
-    question = Question(step="", kind=ParkedReason.RESTORED, since=now, title=why)
-    yield from jobs.put_question(row.no, question)
-    yield from jobs.save(row)
-
-
-def _move_aside(path: Path, generation: int) -> Path | None:
-    if not path.exists():
-        return None
+def _set_aside(path: Path, generation: int) -> Path | None:
+    """Give the former store a second name, and its log that name alone."""
     aside = path.with_name(f"{path.name}.generation-{generation}")
-    while aside.exists():
+    while any(aside.with_name(aside.name + suffix).exists() for suffix in ("", "-wal", "-shm")):
         aside = path.with_name(f"{path.name}.generation-{generation}-{secrets.token_hex(4)}")
-    path.rename(aside)
+    there = path.exists()
+    if there:
+        aside.hardlink_to(path)
+        aside.chmod(0o600)
+        files.sync(path.parent)
+        failpoints.hit("restore.after_link")
     for suffix in ("-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
-            path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
-    return aside
+            log = path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+            log.chmod(0o600)
+    return aside if there else None

@@ -15,8 +15,10 @@ from aetheris_cli.domain.states import WorkerState
 from aetheris_cli.domain.wishes import Receipt
 from aetheris_cli.ports.store import Claimed, Facts, Filter, Refused, Started
 from aetheris_cli.store import bells, commits, files, jobs, keys, reads, workers
+from aetheris_cli.store.anchor import Anchor
 from aetheris_cli.store.intake import Intake
-from aetheris_cli.store.migrate import migrate, up_to_date
+from aetheris_cli.store.lockdir import lock_folder
+from aetheris_cli.store.migrate import has_older_schema, migrate, missing
 from aetheris_cli.store.requests import MakeOp
 from aetheris_cli.store.submissions import Submission
 from aetheris_cli.store.threads import Reader, Writer, ask, push
@@ -33,8 +35,9 @@ class SqlStore:
         self.path = path
         self.locks = locks
         self.lock_dir = lock_dir
-        self._reader = Reader(path)
-        self._writer = Writer(path, turnstile)
+        anchor = Anchor(path, locks)  # before anything is opened: what is replaced later shows
+        self._reader = Reader(path, anchor)
+        self._writer = Writer(path, turnstile, anchor)
         self._intake = Intake(self._write)
         self._to_ring: set[str] = set()
 
@@ -46,21 +49,17 @@ class SqlStore:
         """
         path = files.store_path(url)
         if not create and not path.exists():
-            raise NotFound(
-                f"there is no store at {path}",
-                why="nothing has been submitted there yet",
-                fix="run `aetheris store init`, or name another with --store",
-            )
+            raise missing(path)
         files.prepare(path, create=create)
-        locks, lock_dir = files.lock_folder(path)
+        locks, lock_dir = lock_folder(path)
         turnstile = Turnstile(locks)
-        if not create and not up_to_date(path):
+        if not create and has_older_schema(path):
             raise StoreUnavailable(
                 f"the store at {path} has an older schema",
                 why="to look at it must not change it, and an older program may be using it",
                 fix="stop its workers, then `aetheris store migrate`",
             )
-        migrate(path, turnstile, create=create, made_by=aetheris_cli.__version__)
+        migrate(path, locks, turnstile, create=create, made_by=aetheris_cli.__version__)
         return cls(path, locks, lock_dir, turnstile)
 
     @property

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from aetheris_cli.domain.errors import AetherisError, StoreBusy, StoreFailed, StoreUnavailable
 from aetheris_cli.ports import failpoints
+from aetheris_cli.store.anchor import Anchor
 from aetheris_cli.store.connection import BUSY_MS, connect, translate
 from aetheris_cli.store.execute import run
 from aetheris_cli.store.requests import MakeOp
@@ -50,8 +51,9 @@ class _Item:
 class Reader:
     """The reading thread. Each operation sees one state of the store and holds it briefly."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, anchor: Anchor) -> None:
         self._path = path
+        self._anchor = anchor
         self._conn = connect(path)
         self._conn.execute("PRAGMA query_only = 1")
         self._queue: SimpleQueue[_Item | None] = SimpleQueue()
@@ -67,6 +69,7 @@ class Reader:
             if not item.taken.acquire(blocking=False):
                 continue
             try:
+                self._anchor.hold()
                 self._conn.execute("BEGIN")
                 try:
                     item.answer = run(self._conn, item.make())
@@ -92,11 +95,11 @@ class Writer:
     (`put_here`): handing it over and back takes half as long as the transaction.
     """
 
-    def __init__(self, path: Path, turnstile: Turnstile) -> None:
+    def __init__(self, path: Path, turnstile: Turnstile, anchor: Anchor) -> None:
         self._path = path
         self._turnstile = turnstile
-        self._conn = connect(path)
-        self._conn.execute("PRAGMA busy_timeout = 0")  # `_begin` waits, and only where it may
+        self._anchor = anchor
+        self._conn: Any = None
         self._pid = os.getpid()
         self._desk = threading.Lock()
         """Held by the thread that uses the connection."""
@@ -151,7 +154,8 @@ class Writer:
                 with self._desk:
                     ran = self._transact(batch, wait=True)
                 _answer(ran or [])  # whoever hears of it finds the desk free
-        self._conn.close()
+        if self._conn is not None:
+            self._conn.close()
         self._turnstile.close()
 
     def _transact(self, batch: list[_Item], *, wait: bool) -> list[_Item] | None:
@@ -164,6 +168,9 @@ class Writer:
             if not self._turnstile.enter(wait=wait):
                 return None
             try:
+                self._anchor.hold()
+                if self._conn is None:
+                    self._open()
                 self._inside(batch, ran, wait=wait)
             finally:
                 self._turnstile.leave()
@@ -179,6 +186,11 @@ class Writer:
                 self._failed = error
         self._quick = self._quick + 1 if time.monotonic() - began < QUICK_S else 0
         return ran
+
+    def _open(self) -> None:
+        """Connect in the turnstile: no restore is half done there, so the log is the file's own."""
+        self._conn = connect(self._path)
+        self._conn.execute("PRAGMA busy_timeout = 0")  # `_begin` waits, and only where it may
 
     def _begin(self, *, wait: bool) -> None:
         """Take SQLite's own write lock. Past the turnstile only a foreign program can hold it."""

@@ -1,24 +1,23 @@
-"""Looking after a store file: statistics, backup. On connections of their own."""
+"""Looking at a store file as a whole: statistics, on a connection of their own."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from aetheris_cli.domain.errors import Conflict, NotFound
+from aetheris_cli.domain.errors import NotFound
 from aetheris_cli.store import migrate
 from aetheris_cli.store.connection import connect, translate
-from aetheris_cli.store.guard import guard
 from aetheris_cli.store.sqlite_lib import VERSION, sqlite3
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[Any]:
+def reading(path: Path) -> Iterator[Any]:
+    """Open a store as it is. Raises NotFound, and StoreUnavailable and its children."""
     if not path.exists():
         raise NotFound(f"there is no store at {path}", fix="run `aetheris store init`")
     try:
-        conn = connect(path, look=lambda conn: migrate.check(conn, path))
+        conn = connect(path, look=lambda conn: migrate.check_made(conn, path))
     except sqlite3.Error as error:
         raise translate(error, path) from error
     try:
@@ -31,7 +30,7 @@ def _reading(path: Path) -> Iterator[Any]:
 
 def stats(path: Path) -> dict[str, Any]:
     """Count rows and bytes."""
-    with _reading(path) as conn:
+    with reading(path) as conn:
         counts = {
             table: conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - ours
             for table in ("jobs", "events", "payloads", "inbox")
@@ -44,16 +43,3 @@ def stats(path: Path) -> dict[str, Any]:
         "id": str(path), "path": str(path), "bytes": pages * size, **counts, "status": states,
         "sqlite": ".".join(map(str, VERSION)),
     }  # fmt: skip
-
-
-def backup(path: Path, target: Path) -> Path:
-    """Copy the store through SQLite into a new file. Raises Conflict when there is one."""
-    if target.exists():
-        raise Conflict(f"{target} exists", why="a backup overwrites nothing", fix="name a new file")
-    if not target.parent.is_dir():
-        raise NotFound(f"there is no folder {target.parent}")
-    guard(str(path))
-    with _reading(path) as conn:
-        conn.execute("VACUUM INTO ?", (str(target),))
-    os.chmod(target, 0o600)  # noqa: PTH101 - what SQLite made
-    return target

@@ -229,6 +229,20 @@ def test_a_paused_job_stops_where_nothing_is_in_flight_and_resumes(runtime: Runt
     assert job.wait(goal="step:2", timeout=60).wait(timeout=60).output == ["held", 8]
 
 
+def test_a_running_job_can_be_resumed_only_after_it_was_told_to_pause(runtime: Runtime) -> None:
+    job = runtime.submit(holds)
+    assert gates.begun.wait(60)
+    control = runtime.session.control
+    with pytest.raises(AetherisError, match="is running"):
+        runtime.ask(control.resume(job.id))
+    runtime.ask(control.pause(job.id))
+    runtime.ask(control.resume(job.id))
+    with pytest.raises(AetherisError, match="is running"):
+        runtime.ask(control.resume(job.id))
+    gates.go.set()
+    assert job.wait(timeout=60).status == "succeeded"
+
+
 def test_retry_makes_a_new_job_from_the_same_input(runtime: Runtime) -> None:
     job = runtime.submit("raises", "m", input=[1], labels={"a": "b"}).wait(timeout=60)
     assert job.status == "failed"

@@ -1,5 +1,6 @@
 """Going back in time: the generation rises, and every open job waits for a person."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,3 +63,47 @@ def test_what_is_no_backup_replaces_nothing(make_world: Callable[[], World]) -> 
     assert world.run("store", "restore", "missing.db", "--yes").returncode == 3
     assert world.json("show", job)["id"] == job
     assert not list(world.folder.glob("**/*.restoring*"))
+
+
+def caught_in_the_act(world: World, agent: str, *wishes: tuple[str, ...]) -> str:
+    """Back up a store whose job is under way, with wishes that its owner has not read."""
+    gate = world.folder / "gate"
+    job = str(world.ok("submit", agent, str(gate)).strip())
+    worker = world.start("worker")
+    world.until(lambda: Path(f"{gate}.reached").exists(), "the call")
+    worker.send_signal(signal.SIGSTOP)
+    for verb, *more in wishes:
+        world.ok(verb, job, *more)
+    world.ok("store", "backup", "backup.db")
+    worker.send_signal(signal.SIGCONT)
+    Path(f"{gate}.go").touch()
+    world.run("wait", job)
+    worker.send_signal(signal.SIGTERM)
+    worker.wait()
+    return job
+
+
+def test_no_unread_wish_lifts_the_park_of_a_restored_job(make_world: Callable[[], World]) -> None:
+    world = make_world()
+    job = caught_in_the_act(world, "held", ("pause",), ("resume",), ("signal", "news", "1"))
+    assert len(world.effects()) == 1
+
+    assert world.json("store", "restore", "backup.db", "--yes")["parked"] == 1
+    world.work()
+    found = world.json("show", job)
+    assert (found["status"], found["parked"]["reason"]) == ("parked", "restored")
+    assert "signal.received" in [event["type"] for event in world.json("trace", job)]
+    assert len(world.effects()) == 1
+    world.ok("resume", job)
+    world.work()
+    assert world.json("show", job)["status"] == "succeeded"
+    assert len(world.effects()) == 2
+    world.ok("store", "check")
+
+
+def test_an_unread_cancel_ends_a_restored_job(make_world: Callable[[], World]) -> None:
+    world = make_world()
+    job = caught_in_the_act(world, "held", ("pause",), ("cancel",))
+    assert world.json("store", "restore", "backup.db", "--yes")["parked"] == 0
+    assert world.json("show", job)["status"] == "cancelled"
+    world.ok("store", "check")

@@ -138,6 +138,9 @@ UPDATE jobs SET inbox_seq = :n, inbox_done = max(inbox_done, :done) WHERE no = :
 -- name: inbox_after
 SELECT n, kind, step, actor, at, body FROM inbox WHERE job_no = :no AND n > :after ORDER BY n
 
+-- name: latest_hold
+SELECT kind FROM inbox WHERE job_no = :no AND kind IN ('pause', 'resume') ORDER BY n DESC LIMIT 1
+
 -- name: ask
 INSERT INTO questions (job_no, step, kind, since, title, name, digest, schema, role, until, details)
 VALUES (:job_no, :step, :kind, :since, :title, :name, :digest, :schema, :role, :until, :details)
