@@ -86,6 +86,7 @@ class Worker:
         self.on_over: Callable[[str], None] | None = None
         self.on_trouble: Callable[[str], None] | None = None
         """Told why nothing can be written for the moment, and (empty) when that is over."""
+        self._trouble = ""
         self._loop = asyncio.get_running_loop()
         self._presence = presence(self.worker_id)
         self._wake = asyncio.Event()
@@ -123,10 +124,18 @@ class Worker:
             self._wake.set()
 
     def _troubled(self, trouble: str) -> None:
+        if trouble == self._trouble:
+            return
+        self._trouble = trouble
         if self.on_trouble is not None:
             self.on_trouble(trouble)
         if not trouble:
             self._wake.set()
+
+    def _wrote(self) -> None:
+        """Take note that the store could be written."""
+        if not self.committer.troubled:
+            self._troubled("")
 
     def child_spawned(self) -> None:
         """Look for jobs to claim."""
@@ -317,6 +326,7 @@ class Worker:
                     self._wake_after(min((due - now) / 1_000, 3_600.0))
                 return False
         claimed = await self.store.claim(self.worker_id, free, now, agents, self.settings.root)
+        self._wrote()
         for one in claimed:
             self.start(one)
         if not claimed and not rung:
@@ -457,6 +467,7 @@ class Worker:
             except (StoreBusy, StoreFull):
                 continue  # the lease may still be kept in time
             self._expires_at = self.clock.boot_ms() + self.settings.lease_ms
+            self._wrote()
             if not kept:
                 raise LeaseLost(
                     "this worker has lost its lease",
