@@ -41,6 +41,7 @@ class World:
             "deadly",
             "by_program",
             "keyed",
+            "rewritten",
             "hurried",
             "listening",
             "limited",
