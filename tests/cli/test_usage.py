@@ -88,7 +88,7 @@ def test_ids_come_from_stdin(shell: Any) -> None:
 def test_a_large_message_is_kept_or_refused_in_words(shell: Any) -> None:
     done = shell.run("submit", "echo", "-", say="x" * 10_000_000)
     assert done.returncode == 2
-    assert "10000000 characters" in done.stderr
+    assert "10,000,000 characters" in done.stderr
     kept = shell.ok("submit", "echo", "-", say="y" * 1_000_000)
     assert shell.run("run", "--job", kept).stdout.strip() == "Y" * 1_000_000
 
