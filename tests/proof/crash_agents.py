@@ -152,6 +152,19 @@ async def keyed(ctx, message):
     return await ctx.call(charge_unsafe, key="order-42", order=message)
 
 
+@tool(effect="unsafe")
+def send_mail(order: str) -> dict:
+    return _effect("unsafe", order)
+
+
+@agent("rewritten")
+def rewritten(ctx, message):
+    """Calls something else once its code has been changed, which a file stands for."""
+    if Path("rewritten").exists():
+        return ctx.call(send_mail, order="mail")
+    return ctx.call(charge_unsafe, key="order-42", order=message)
+
+
 @tool(effect="pure")
 def kill_the_worker() -> None:
     os.kill(os.getpid(), signal.SIGKILL)

@@ -120,6 +120,24 @@ def test_a_global_key_outlives_the_worker_that_took_it(
     assert all(world.run("replay", "--job", job).returncode == 0 for job in jobs)
 
 
+def test_a_global_key_that_was_taken_for_a_call_that_was_never_made_gives_no_outcome(
+    make_world: Callable[[], World],
+) -> None:
+    world = make_world()
+    first = world.ok("submit", "rewritten", "42").strip()
+    # The key is held for its first step; that step's intent was never written.
+    assert world.run("worker", "--until-idle", failpoint="intent.before_commit").returncode == -9
+    assert world.effects() == []
+    (world.folder / "rewritten").touch()
+    world.work()
+    second = world.ok("submit", "keyed", "42").strip()
+    world.work()
+    sent = [(one["call_id"], one["order"]) for one in world.effects()]
+    assert sent == [(f"{first}.1", "mail"), (f"{second}.1", "42")]
+    assert [world.json("show", job)["status"] for job in (first, second)] == ["succeeded"] * 2
+    assert world.broken() == []
+
+
 def test_an_acknowledged_cancel_is_followed_by_no_effect(make_world: Callable[[], World]) -> None:
     world = make_world()
     gate = world.folder / "gate"

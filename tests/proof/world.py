@@ -43,6 +43,7 @@ class World:
             "by_program",
             "by_stranger",
             "keyed",
+            "rewritten",
             "hurried",
             "listening",
             "limited",
