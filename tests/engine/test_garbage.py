@@ -57,5 +57,5 @@ def test_a_finished_job_leaves_no_circles(tmp_path: Path, one: object) -> None:
             gc.garbage.clear()
             gc.unfreeze()
             gc.enable()
-    # What a job leaves, each of them leaves; what tests before this one have left is no matter.
-    assert {name: n for name, n in found.items() if n >= JOBS - 1} == {}
+    # One is allowed to be on its way out at the moment of looking.
+    assert {name: n for name, n in found.items() if n > 1} == {}
