@@ -98,6 +98,8 @@ class Worker:
         self._dead: set[str] = set()
         """Peers whose lock has become free."""
         self._ready = False
+        self._claiming = False
+        """Whether jobs may be its own by now that it does not know of yet."""
         self._starting = 0
         self._left = False
         self._rings = False
@@ -207,7 +209,10 @@ class Worker:
         try:
             while not self._stopping and self._failure is None:
                 self._wake.clear()
-                if not await self._patiently(self._claim()):
+                self._claiming = True
+                found = await self._patiently(self._claim())
+                self._claiming = False
+                if not found:
                     await self._wake.wait()
             if self._failure is None:
                 await self._drain()
@@ -361,7 +366,7 @@ class Worker:
     @property
     def idle(self) -> bool:
         """Whether it runs nothing at the moment."""
-        return self._ready and not self.runs
+        return self._ready and not self.runs and not self._claiming
 
     # --- staying awake -----------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ NEEDED: dict[str, Any] = {
     "agent": "a", "worker": "w", "reason": "r", "outcome": "failed", "error": ev.Error("e"),
     "next_at": 1, "verdict": "happened", "n": 1, "of_epoch": 1, "title": "t", "name": "n",
     "received": 1, "until": 1, "child": "c", "digest": "d", "status": "s", "kind": "k",
-    "text": "t", "value": SMALL, "approved": True,
+    "text": "t", "value": SMALL, "approved": True, "what": "cancel",
 }  # fmt: skip
 KINDS = get_args(ev.AnyEvent)
 
