@@ -67,7 +67,8 @@ def is_held(lock: Path) -> bool:
     except OSError:
         return True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Shared: whoever else looks, or waits for the same death, must not pass for the worker.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True
     finally:
@@ -157,7 +158,7 @@ def _wait_for(lock: Path) -> None:
         pass  # it was taken away in good order
     else:
         with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
             free = True
         os.close(descriptor)
     with _watching:
