@@ -4,10 +4,15 @@ import fcntl
 import os
 from pathlib import Path
 
+import pytest
+
 from aetheris_cli.store.presence import FilePresence, is_held
 
 
-def test_whoever_waits_for_a_death_does_not_pass_for_the_worker(tmp_path: Path) -> None:
+def test_whoever_waits_for_a_death_does_not_pass_for_the_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AETHERIS_WORKERS", "")  # it is put back afterwards
     presence = FilePresence(tmp_path, "dir", "wrk_a", "host")
     lock = tmp_path / "wrk_a.lock"
     assert is_held(lock)
