@@ -8,7 +8,15 @@ from typing import Annotated, Final
 import typer
 
 import aetheris_cli
-from aetheris_cli.cli import base, deciding, looking, proving, running, store_commands
+from aetheris_cli.cli import (
+    base,
+    configuring,
+    deciding,
+    looking,
+    proving,
+    running,
+    store_commands,
+)
 from aetheris_cli.cli.base import out
 from aetheris_cli.cli.output import Format, ReaderGone
 from aetheris_cli.domain.errors import AetherisError, Bug, UsageError
@@ -64,10 +72,12 @@ for _command in (
     looking.jobs, looking.show, looking.trace, looking.graph, looking.timeline, looking.wait,
     looking.calls, looking.parked, looking.agents, looking.tools, looking.workers,
     deciding.approve, deciding.reject, deciding.settle, deciding.signal, deciding.cancel,
-    deciding.pause, deciding.resume, deciding.retry, proving.replay, store_commands.doctor, version,
+    deciding.pause, deciding.resume, deciding.retry, proving.replay, configuring.init,
+    store_commands.doctor, version,
 ):  # fmt: skip
     app.command(_command.__name__)(_command)
 app.add_typer(store_commands.store, name="store")
+app.add_typer(configuring.config, name="config")
 app.command("replay-here", hidden=True)(proving.replay_here)
 app.command("ls", hidden=True)(looking.jobs)
 app.command("tail", hidden=True)(looking.trace)
