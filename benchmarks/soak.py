@@ -51,6 +51,7 @@ def main() -> int:
     """Play, judge and print."""
     minutes = float(sys.argv[sys.argv.index("--minutes") + 1]) if "--minutes" in sys.argv else 10.0
     with Stage() as stage:
+        stage.command("store", "init")  # else the first list may come before there is a store
         workers = [stage.worker(), stage.worker()]
         until = time.monotonic() + minutes * 60
         log = stage.folder / "effects"

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from difflib import get_close_matches
 from typing import Any
 
 import msgspec
@@ -49,8 +50,6 @@ def _imported(entrypoint: str, where: str) -> Any:  # noqa: ANN401
     module, _, name = entrypoint.partition(":")
     try:
         found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
     except AetherisError as error:
         raise UsageError(
             f"{where}: {error.message}", why=f"{error.why}{_place(error)}", fix=error.fix
@@ -63,6 +62,15 @@ def _imported(entrypoint: str, where: str) -> Any:  # noqa: ANN401
             if isinstance(error, ModuleNotFoundError)
             else "mend the module: python -c 'import " + module + "' shows the same",
         ) from error
+    for part in name.split("."):
+        if not hasattr(found, part):
+            near = get_close_matches(part, dir(found), n=1)
+            raise UsageError(
+                f"{where}: {module} has no {name[:80]}",
+                why=f"{getattr(found, '__file__', module)} was imported, and holds no such name",
+                fix=f"did you mean {near[0]!r}?" if near else "mend the entrypoint",
+            )
+        found = getattr(found, part)
     return found
 
 

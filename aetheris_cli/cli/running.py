@@ -142,7 +142,11 @@ def run(
         if stopped() and not (waiting.done() and not waiting.exception()):
             waiting.cancel()
             await teller.finish()
-            out.note(f"stopped; the job is durable: aetheris run --job {row.id}")
+            found = await control.job(row.id)
+            if found["status"] in base.EXIT and found["status"] != "parked":
+                _tell_outcome(found)  # its last call in flight was its last
+            else:
+                out.note(f"stopped; the job is durable: aetheris run --job {row.id}")
             raise typer.Exit(128 + stopped())
         found = await waiting
         await teller.finish()
@@ -157,6 +161,11 @@ def _trouble(words: str) -> None:
 
 def _outcome(job: dict[str, Any]) -> None:
     """Print a job's answer and leave with its exit code."""
+    _tell_outcome(job)
+    raise typer.Exit(base.EXIT.get(job["status"], 1))
+
+
+def _tell_outcome(job: dict[str, Any]) -> None:
     status = job["status"]
     if out.is_json:
         out.json(job)
@@ -169,9 +178,8 @@ def _outcome(job: dict[str, Any]) -> None:
         out.note(f"parked: {job['parked']['reason']}\n  fix: {_way_on(job)}")
     else:
         error = job["error"] or {}
-        kind = f"{error['type']}: " if error.get("type") else ""
-        out.note(f"{status}: {kind}{error.get('message', '')}\n  fix: aetheris show {job['id']}")
-    raise typer.Exit(base.EXIT.get(status, 1))
+        words = [status, error.get("type"), error.get("message")]
+        out.note(f"{': '.join(filter(None, words))}\n  fix: aetheris show {job['id']}")
 
 
 def _way_on(job: dict[str, Any]) -> str:
@@ -180,7 +188,8 @@ def _way_on(job: dict[str, Any]) -> str:
     if parked["approval_id"]:
         return f"aetheris approve {parked['approval_id']}"
     if parked["call_id"]:
-        return f"aetheris settle {parked['call_id']} --happened JSON | --did-not-happen | --fail"
+        verdicts = "--happened JSON | --did-not-happen | --fail"
+        return f"aetheris settle {parked['call_id']} --reason TEXT  and one of {verdicts}"
     return f"aetheris resume {job['id']}"
 
 

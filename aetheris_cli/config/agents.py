@@ -100,7 +100,11 @@ def _explained(found: Document, text: str) -> UsageError:
             why=f"there are {', '.join(words)}",
             fix=f"did you mean {near[0]!r}?" if near else "",
         )
-    return UsageError(f"{found.where(at)}: {_in_words(found, at, what)}", why=f"it is {_named(at)}")
+    return UsageError(
+        f"{found.where(at)}: {_in_words(found, at, what)}",
+        why=f"of {_named(at)}",
+        fix="`aetheris config schema` says what can stand there",
+    )
 
 
 def _in_words(found: Document, at: str, what: str) -> str:
@@ -109,6 +113,8 @@ def _in_words(found: Document, at: str, what: str) -> str:
     if expected is not None:
         kinds = [_KINDS.get(one, one) for one in expected[1].split(" | ") if one != "null"]
         return f"it must be {' or '.join(kinds)}, not {_KINDS.get(expected[2], expected[2])}"
+    if "matching regex" in what and at.endswith(".entrypoint"):
+        return f"{given!r} cannot be read: an entrypoint is module:function"
     if "matching regex" in what:
         return f"{given!r} cannot be read: letters, digits, '.', '-' and '_' make a name"
     value = _VALUE.fullmatch(what)
@@ -130,6 +136,8 @@ def _named(at: str) -> str:
     last = re.sub(r"\[\d+\]$", "", at).rpartition(".")[2].removeprefix("$")
     if not last:
         return "the file"
+    if last in TAGGED and not at.endswith("]"):
+        return f"the list of {last}"
     article = "an" if last[0] in "aeiou" else "a"
     return f"{article} {last[:-1] if at.endswith(']') and last.endswith('s') else last}"
 

@@ -24,6 +24,7 @@ from aetheris_cli.ports.store import Filter, Store
 
 _LOOK_S: Final = 0.02
 _PAGE: Final = 500
+_APPROVAL: Final = "apr_"
 MAX_LABELS: Final = 64
 _VERDICTS: Final = ("happened", "did_not_happen", "fail", "seen")
 
@@ -104,7 +105,7 @@ class Control:
             raise Conflict(
                 f"job {row.id} is {row.status}",
                 why="retry starts a new job from an ended one",
-                fix=f"`aetheris cancel {row.id}` ends it, `aetheris resume {row.id}` goes on",
+                fix=f"`aetheris cancel {row.id}` ends it, `aetheris show {row.id}` looks at it",
                 job=row.id,
             )
         first = (await self.store.facts(row)).first
@@ -265,6 +266,8 @@ class Control:
         if "." in target:
             job, step = ids.split_call(target)
             return await self.store.find(job), step
+        if target.startswith(_APPROVAL):
+            target = "job_" + target.removeprefix(_APPROVAL)  # the beginning of an approval's id
         row = await self.store.find(target)
         open_ = [one for one in await self.store.questions(row.no) if one.kind == "approval"]
         if len(open_) > 1:

@@ -26,5 +26,7 @@ def describe(error: BaseException) -> Error:
     if isinstance(error, TimeoutError):
         kind, text = "timeout", text or "no answer in time"
     else:
+        if not text or isinstance(error, SystemExit | KeyboardInterrupt):
+            text = f"{type(error).__name__} {text}".strip()
         kind = error.code if isinstance(error, AetherisError) else kind_of(error).value
     return Error("error" if kind == "other" else kind, text, type(error).__name__)

@@ -150,6 +150,10 @@ class SqlStore:
 
     async def find(self, text: str) -> JobRow:
         """Give a job by id, unique beginning, or `@last`. Raises NotFound and UsageError."""
+        if "job_".startswith(text):
+            raise UsageError(
+                f"{text!r} names no job", why="every id begins so", fix="give more characters"
+            )
         rows: list[JobRow] = await self._read(lambda: reads.find(text))
         if not rows:
             raise NotFound(

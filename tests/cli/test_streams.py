@@ -151,6 +151,25 @@ def test_a_second_signal_ends_a_process_whose_loop_is_blocked(shell: Any, tmp_pa
     assert run.wait(timeout=60) == 130
 
 
+def test_a_job_that_ends_while_its_run_is_stopped_is_told(shell: Any, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    run = shell.start("run", "holds", str(gate))
+    _until((tmp_path / "gate.reached").exists)
+    run.send_signal(signal.SIGTERM)
+    line = ""
+    while "once more" not in line:
+        line = run.stderr.readline()
+        assert line, "it said nothing"
+    (tmp_path / "gate.go").touch()
+    stdout, stderr = run.communicate(timeout=60)
+    assert run.returncode == 143
+    job = json.loads(shell.ok("jobs", "--json"))[0]
+    if job["status"] == "succeeded":
+        assert stdout == "gone\n"
+    else:
+        assert "the job is durable" in stderr
+
+
 def test_a_copy_that_an_async_tool_forks_runs_no_job(shell: Any) -> None:
     assert shell.run("run", "forks", "x").stdout.strip() == "1"
     assert (shell.folder / "ran").read_text() == "agent "
